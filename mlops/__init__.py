@@ -1,0 +1,39 @@
+"""efficientai-toolkit: one shared MLOps client and services layer for many projects.
+
+The public names; each is imported on first use, so that `import mlops` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlops.client import MLOpsClient as MLOpsClient
+    from mlops.config import MLOpsConfig as MLOpsConfig
+    from mlops.entities import DataVersion as DataVersion
+    from mlops.entities import Deployment as Deployment
+    from mlops.entities import ModelVersion as ModelVersion
+    from mlops.entities import ProjectWorkspace as ProjectWorkspace
+    from mlops.entities import Run as Run
+    from mlops.errors import InvalidInput as InvalidInput
+    from mlops.errors import MLOpsError as MLOpsError
+
+_HOMES = {
+    "MLOpsClient": "mlops.client",
+    "MLOpsConfig": "mlops.config",
+    "DataVersion": "mlops.entities",
+    "Deployment": "mlops.entities",
+    "ModelVersion": "mlops.entities",
+    "ProjectWorkspace": "mlops.entities",
+    "Run": "mlops.entities",
+    "InvalidInput": "mlops.errors",
+    "MLOpsError": "mlops.errors",
+}
+__all__ = list(_HOMES)  # noqa: PLE0604 - the names are those of _HOMES, checked by a test
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mlops' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

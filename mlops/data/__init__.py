@@ -1,0 +1,1 @@
+"""Versions of a project's data, and its remote."""

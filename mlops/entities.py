@@ -1,0 +1,151 @@
+"""The platform's nouns: frozen, JSON-friendly, free of any tool's types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectWorkspace:
+    """What one project owns on the platform."""
+
+    project_name: str
+    namespace: str
+    """MLflow's workspace, and the prefix of everything else that is the project's."""
+    mlflow_experiment_id: str
+    dvc_remote_path: str
+    airflow_dag_prefix: str
+    serving_endpoint: str
+    """Path below the gateway's URL, `/projects/<name>`."""
+    root: Path
+    """The project's folder on this machine."""
+
+
+class RunStatus(StrEnum):
+    """MLflow's run states."""
+
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one project."""
+
+    id: str
+    project: str
+    name: str
+    status: RunStatus
+    started_at: datetime
+    ended_at: datetime | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The last value of each metric."""
+    tags: dict[str, str] = field(default_factory=dict)
+    url: str = ""
+    """Its page in MLflow's own UI."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataVersion:
+    """One version of a data path, as the data store knows it."""
+
+    project: str
+    path: str
+    """Relative to the project's folder, POSIX separators."""
+    hash: str
+    """DVC's content hash (`<md5>.dir` of a folder)."""
+    size_bytes: int
+    files: int
+    git_revision: str | None
+    """None outside a git repository, or before its first commit."""
+    git_dirty: bool
+    remote: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One version of a registered model."""
+
+    project: str
+    name: str
+    version: int
+    run_id: str
+    flavor: str
+    """onnx, torch, sklearn: what MLflow logged it as."""
+    created_at: datetime
+    aliases: tuple[str, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    """MLflow's URI of the model's files."""
+
+
+class DeploymentState(StrEnum):
+    """A deployment's way: pending → packaging → starting → running, or failed; then stopping, and gone."""
+
+    PENDING = "pending"
+    PACKAGING = "packaging"
+    STARTING = "starting"
+    RUNNING = "running"
+    FAILED = "failed"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model version that serves, or is on its way there."""
+
+    id: int
+    project: str
+    model: str
+    version: int
+    state: DeploymentState
+    replicas: int
+    url: str
+    """Full URL of its predict route."""
+    created_at: datetime
+    updated_at: datetime
+    bento: str = ""
+    """Tag of its Bento, once packaged."""
+    error: str = ""
+    """The traceback, when it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Where one replica of a deployment listens."""
+
+    deployment_id: int
+    url: str
+
+
+class ServiceState(StrEnum):
+    """A service's state as the supervisor sees it."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    EXTERNAL = "external"
+    """A server elsewhere that answers; probed, not started."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service of the stack."""
+
+    name: str
+    state: ServiceState
+    detail: str = ""
+    """Why, when it is not healthy."""
+    pid: int | None = None
+    address: str = ""
+    """URL or host:port, without credentials."""
+    restarts: int = 0
+    since: datetime | None = None
+    """When it entered this state."""

@@ -1,0 +1,310 @@
+"""Every error the platform raises.
+
+MLOpsError
+├── ConfigError              a setting or file is wrong before anything starts
+│   ├── ProjectFileError     project.toml: missing, unreadable, unknown or missing keys
+│   ├── InvalidName          a name that is not a safe identifier
+│   └── BackendUnknown       no backend of that name; names those there are
+├── NotFound                 what was asked for is not there
+│   ├── ProjectNotFound
+│   ├── RunNotFound
+│   ├── ModelNotFound
+│   ├── DeploymentNotFound
+│   └── DataNotFound
+├── Conflict                 the state forbids it
+│   ├── ProjectExists        the name or namespace is another folder's
+│   ├── NoActiveRun          a run's verb outside any run (also: a thread started outside it)
+│   └── RunEnded
+├── Refused                  the caller may not
+│   ├── Unauthorized         no token, or one that is not known
+│   └── Forbidden            a token of another project or a lesser role
+├── InvalidInput             a value that cannot be taken; names field, value and remedy
+├── ServiceError             a service of the platform
+│   ├── ServiceUnavailable   it does not answer
+│   ├── ServiceStartFailed   it did not become healthy; carries the tail of its log
+│   ├── PortTaken            a port that a setting demands is another program's
+│   └── DataDirectoryBroken  half-made or foreign data directory
+├── DeploymentFailed         a version that did not come up; carries its traceback
+└── DataError                DVC refused: locked, corrupted, outside the project
+
+Errors carry their fields as attributes and say what to do next. HTTP statuses are given in
+`mlops.gateway.errors`, exit codes in `mlops.cli.main`; neither is known here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class MLOpsError(Exception):
+    """Base of all; `remedy` is the next step in one sentence."""
+
+    remedy: str = ""
+
+    def __init__(self, message: str, *, remedy: str = "", **fields: Any) -> None:
+        """Keep `fields` as attributes and as `fields`, for JSON and for callers."""
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy or self.remedy
+        self.fields = fields
+
+    def __getattr__(self, name: str) -> Any:
+        fields = self.__dict__.get("fields", {})
+        if name in fields:
+            return fields[name]
+        raise AttributeError(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross process boundaries (Ray, executors); keyword-only state must survive.
+        return _rebuild, (type(self), self.message, self.remedy, self.fields)
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message
+
+
+def _rebuild(cls: type[MLOpsError], message: str, remedy: str, fields: dict[str, Any]) -> MLOpsError:
+    error = cls.__new__(cls)
+    MLOpsError.__init__(error, message, remedy=remedy, **fields)
+    return error
+
+
+class ConfigError(MLOpsError):
+    """A setting or a file is wrong before anything starts."""
+
+
+class ProjectFileError(ConfigError):
+    """project.toml cannot be used."""
+
+    def __init__(self, path: Path | str, problem: str, *, remedy: str = "") -> None:
+        super().__init__(f"{path}: {problem}", remedy=remedy, path=str(path), problem=problem)
+
+
+class InvalidName(ConfigError):
+    """A name that is not a safe identifier."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(
+            f"{field} {value!r} is not a safe name",
+            remedy=f"Use {rule}.",
+            field=field,
+            value=str(value),
+        )
+
+
+class BackendUnknown(ConfigError):
+    """No backend of that name for the capability, or its extra is not installed."""
+
+    def __init__(self, capability: str, name: str, known: list[str]) -> None:
+        super().__init__(
+            f"no {capability} backend is called {name!r}",
+            remedy=f"Use one of: {', '.join(sorted(known))}.",
+            capability=capability,
+            name=name,
+            known=known,
+        )
+
+
+class NotFound(MLOpsError):
+    """What was asked for is not there."""
+
+
+class ProjectNotFound(NotFound):
+    """No project of that name is registered here, or no project.toml was found."""
+
+    def __init__(self, project: str, *, remedy: str = "") -> None:
+        super().__init__(
+            f"project {project!r} is not registered",
+            remedy=remedy or "Run `efficientai-toolkit mlops:register <folder of its project.toml>`.",
+            project=project,
+        )
+
+
+class RunNotFound(NotFound):
+    """No such run in this project."""
+
+    def __init__(self, project: str, run_id: str) -> None:
+        super().__init__(
+            f"project {project!r} has no run {run_id!r}",
+            remedy="List its runs with `client.search_runs()`.",
+            project=project,
+            run_id=run_id,
+        )
+
+
+class ModelNotFound(NotFound):
+    """No such registered model, or no such version of it."""
+
+    def __init__(self, project: str, name: str, version: int | None = None) -> None:
+        what = f"model {name!r}" if version is None else f"version {version} of model {name!r}"
+        super().__init__(
+            f"project {project!r} has no {what}",
+            remedy="Register one with `client.log_model(..., register=True)`.",
+            project=project,
+            name=name,
+            version=version,
+        )
+
+
+class DeploymentNotFound(NotFound):
+    """The model is not deployed in this project."""
+
+    def __init__(self, project: str, model: str) -> None:
+        super().__init__(
+            f"model {model!r} of project {project!r} is not deployed",
+            remedy=f"Run `efficientai-toolkit mlops:deploy {model} <version> --project {project}`.",
+            project=project,
+            model=model,
+        )
+
+
+class DataNotFound(NotFound):
+    """No such data path or version in this project."""
+
+    def __init__(self, project: str, path: str) -> None:
+        super().__init__(
+            f"project {project!r} has no data at {path!r}",
+            remedy="Give a path inside the project's folder that exists.",
+            project=project,
+            path=path,
+        )
+
+
+class Conflict(MLOpsError):
+    """The present state forbids it."""
+
+
+class ProjectExists(Conflict):
+    """The name or the namespace belongs to a project in another folder."""
+
+    def __init__(self, project: str, root: str) -> None:
+        super().__init__(
+            f"project {project!r} is registered already, from {root}",
+            remedy="Choose another name, or register that folder again.",
+            project=project,
+            root=root,
+        )
+
+
+class NoActiveRun(Conflict):
+    """A run's verb was called outside any run of this context."""
+
+    def __init__(self, project: str, verb: str) -> None:
+        super().__init__(
+            f"{verb} was called outside a run of project {project!r}",
+            remedy=(
+                "Call it inside `with client.start_run():`. A thread does not inherit the run: start"
+                " one in it, or run the thread's function by `contextvars.copy_context().run`."
+            ),
+            project=project,
+            verb=verb,
+        )
+
+
+class RunEnded(Conflict):
+    """The run has ended and takes no more records."""
+
+    def __init__(self, project: str, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id!r} of project {project!r} has ended",
+            remedy="Start a new run.",
+            project=project,
+            run_id=run_id,
+        )
+
+
+class Refused(MLOpsError):
+    """The caller may not."""
+
+
+class Unauthorized(Refused):
+    """No token, or one that is not known."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no valid token was given",
+            remedy="Send `Authorization: Bearer <token>`; the token's file is shown by `mlops:projects`.",
+        )
+
+
+class Forbidden(Refused):
+    """The token is good, but not for this."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"this token may not {what}", remedy="Use a token of that project, or an admin's.")
+
+
+class InvalidInput(MLOpsError):
+    """A value that cannot be taken."""
+
+    def __init__(self, field: str, value: object, problem: str, *, remedy: str = "") -> None:
+        super().__init__(
+            f"{field}={_short(value)}: {problem}", remedy=remedy, field=field, value=_short(value)
+        )
+
+
+def _short(value: object, limit: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class ServiceError(MLOpsError):
+    """A service of the platform."""
+
+
+class ServiceUnavailable(ServiceError):
+    """A service does not answer."""
+
+    def __init__(self, service: str, detail: str = "", *, remedy: str = "") -> None:
+        super().__init__(
+            f"{service} does not answer{': ' + detail if detail else ''}",
+            remedy=remedy or "Run `efficientai-toolkit mlops:start`, or `mlops:status` to see what is wrong.",
+            service=service,
+        )
+
+
+class ServiceStartFailed(ServiceError):
+    """A service did not become healthy in time."""
+
+    def __init__(self, service: str, detail: str, log: str = "") -> None:
+        super().__init__(
+            f"{service} did not start: {detail}" + (f"\n{log}" if log else ""),
+            remedy=f"Read `efficientai-toolkit mlops:logs {service}`, then `mlops:doctor`.",
+            service=service,
+        )
+
+
+class PortTaken(ServiceError):
+    """A port that a setting demands is another program's."""
+
+    def __init__(self, service: str, port: int, setting: str) -> None:
+        super().__init__(
+            f"port {port}, which {setting} demands for {service}, is taken by another program",
+            remedy=f"Free the port, or unset {setting} so that a free one is chosen.",
+            service=service,
+            port=port,
+        )
+
+
+class DataDirectoryBroken(ServiceError):
+    """A data directory is half-made, or made by something else."""
+
+    def __init__(self, service: str, path: Path, problem: str, *, remedy: str) -> None:
+        super().__init__(f"{service}: {path} {problem}", remedy=remedy, service=service, path=str(path))
+
+
+class DeploymentFailed(MLOpsError):
+    """A version did not come up; what served before still serves."""
+
+    def __init__(self, project: str, model: str, version: int, traceback: str) -> None:
+        super().__init__(
+            f"version {version} of {model!r} in project {project!r} did not come up\n{traceback}",
+            remedy="Mend the model and deploy a new version; an earlier version keeps serving.",
+            project=project,
+            model=model,
+            version=version,
+        )
+
+
+class DataError(MLOpsError):
+    """The data store refused."""

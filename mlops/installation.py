@@ -1,0 +1,224 @@
+"""What set-up keeps under MLOPS_HOME: folders, secrets and the ports that were chosen."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from mlops.config import MLOpsConfig
+from mlops.errors import ConfigError, PortTaken
+
+LOOPBACK = "127.0.0.1"
+
+SECRETS = (
+    "postgres_password",
+    "mlflow_admin_password",
+    "mlflow_flask_key",
+    "ray_token",
+    "replica_secret",
+    "admin_token",
+    "session_key",
+)
+
+# Kept outside Ray's worker range (10002–19999), its client port and direct ingress (from 30000).
+_PORTS = range(20100, 29900)
+
+
+class Installation:
+    """One MLOPS_HOME. Creating the object touches nothing; `prepare` makes what is missing."""
+
+    def __init__(self, config: MLOpsConfig) -> None:
+        self.config = config
+        self.root = config.home.expanduser().absolute()
+        self.postgres_dir = self.root / "postgres"
+        self.mlflow_dir = self.root / "mlflow"
+        self.artifacts_dir = self.root / "artifacts"
+        self.bentos_dir = self.root / "bentos"
+        self.remotes_dir = self.root / "remotes"
+        self.logs_dir = self.root / "logs"
+        self.run_dir = self.root / "run"
+        self.secrets_dir = self.root / "secrets"
+        self._ports_file = self.root / "ports.json"
+
+    # -- set-up ---------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the folders (0700) and the missing secrets (0600); safe to repeat.
+
+        Raises `ConfigError` when MLOPS_HOME cannot be written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            for folder in (
+                self.mlflow_dir,
+                self.artifacts_dir,
+                self.bentos_dir,
+                self.remotes_dir,
+                self.logs_dir,
+                self.run_dir,
+                self.secrets_dir,
+            ):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"MLOPS_HOME={self.root}: {error.strerror or error}",
+                remedy="Set MLOPS_HOME to a folder you may write, with some GB free.",
+                setting="MLOPS_HOME",
+            ) from error
+        for name in SECRETS:
+            self.make_secret(name)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether set-up has been here."""
+        return (self.secrets_dir / SECRETS[-1]).is_file()
+
+    # -- secrets --------------------------------------------------------------------------------
+
+    def secret_file(self, name: str) -> Path:
+        """The 0600 file that holds the secret `name`."""
+        return self.secrets_dir / name
+
+    def make_secret(self, name: str) -> str:
+        """Return the secret `name`, generating it first where there is none."""
+        path = self.secret_file(name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(32))
+        return self.secret(name)
+
+    def secret(self, name: str) -> str:
+        """Read the secret `name`; raises `ConfigError` before set-up."""
+        try:
+            return self.secret_file(name).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(
+                f"no secret {name!r} in {self.secrets_dir}",
+                remedy="Run `efficientai-toolkit mlops:setup` as the user who owns MLOPS_HOME.",
+                secret=name,
+            ) from error
+
+    def project_secret_name(self, project: str, kind: str) -> str:
+        """Name of a project's secret; `kind` is `token` (gateway) or `mlflow` (its service account)."""
+        return f"project.{project}.{kind}"
+
+    # -- ports ----------------------------------------------------------------------------------
+
+    def ports(self) -> dict[str, int]:
+        """The recorded ports; empty before the first start."""
+        try:
+            return {str(k): int(v) for k, v in json.loads(self._ports_file.read_text()).items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, AttributeError) as error:
+            raise ConfigError(
+                f"{self._ports_file} is damaged: {error}",
+                remedy="Delete it: ports are chosen anew at the next `mlops:start`.",
+            ) from error
+
+    def choose_ports(self, names: Iterable[str]) -> dict[str, int]:
+        """Choose and record a port for each name: the setting's, else the recorded one if it is
+        free, else a free one. Raises `PortTaken` when a setting's port is another program's."""
+        recorded, chosen = self.ports(), {}
+        for name in names:
+            wanted = int(getattr(self.config, f"{name}_port", 0))
+            if wanted and not _is_free(wanted):
+                raise PortTaken(name, wanted, f"MLOPS_{name.upper()}_PORT")
+            port = wanted or recorded.get(name, 0)
+            if not port or port in chosen.values() or not _is_free(port):
+                port = _free_port(taken=set(chosen.values()) | set(recorded.values()))
+            chosen[name] = port
+        write_private(self._ports_file, json.dumps(chosen, indent=1))
+        return chosen
+
+    def _port(self, name: str) -> int:
+        try:
+            return self.ports()[name]
+        except KeyError:
+            raise ConfigError(
+                f"no port of {name} is recorded in {self.root}",
+                remedy="Run `efficientai-toolkit mlops:start`.",
+                service=name,
+            ) from None
+
+    # -- addresses ------------------------------------------------------------------------------
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway's URL."""
+        return f"http://{LOOPBACK}:{self._port('gateway')}"
+
+    @property
+    def mlflow_url(self) -> str:
+        """MLflow's URL, embedded or elsewhere, without credentials."""
+        return (self.config.mlflow_uri or f"http://{LOOPBACK}:{self._port('mlflow')}").rstrip("/")
+
+    def mlflow_admin(self) -> tuple[str, str]:
+        """MLflow's administrator: (user, password)."""
+        if self.config.mlflow_uri:
+            if self.config.mlflow_password is None:
+                raise ConfigError(
+                    "MLOPS_MLFLOW_URI is set without MLOPS_MLFLOW_PASSWORD",
+                    remedy="Set MLOPS_MLFLOW_USERNAME and MLOPS_MLFLOW_PASSWORD to its administrator's.",
+                    setting="MLOPS_MLFLOW_PASSWORD",
+                )
+            return self.config.mlflow_username, self.config.mlflow_password.get_secret_value()
+        return "admin", self.secret("mlflow_admin_password")
+
+    def database_url(self, database: str = "mlops") -> str:
+        """URL of a database, with its password: never print it, never put it into arguments."""
+        if self.config.database_url is not None:
+            parts = urlsplit(self.config.database_url.get_secret_value())
+            return urlunsplit(parts._replace(scheme="postgresql", path=f"/{database}"))
+        password = quote(self.secret("postgres_password"), safe="")
+        return f"postgresql://mlops:{password}@{LOOPBACK}:{self._port('postgres')}/{database}"
+
+    @property
+    def ray_address(self) -> str:
+        """`host:port` of Ray's GCS."""
+        return self.config.ray_address or f"{LOOPBACK}:{self._port('ray')}"
+
+    def ray_token(self) -> str:
+        """The token every Ray client sends."""
+        if self.config.ray_address:
+            return self.config.ray_token.get_secret_value() if self.config.ray_token else ""
+        return self.secret("ray_token")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write `text` to `path` at once or not at all, readable by its owner alone (0600)."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port(taken: set[int]) -> int:
+    for _ in range(1000):
+        port = secrets.choice(_PORTS)
+        if port not in taken and _is_free(port):
+            return port
+    raise ConfigError("no free port was found", remedy="Close some programs that listen on 127.0.0.1.")

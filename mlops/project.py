@@ -1,0 +1,186 @@
+"""project.toml: what a project says of itself, read into a frozen `Project`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from mlops.errors import InvalidName, ProjectFileError, ProjectNotFound
+
+FILE_NAME = "project.toml"
+
+# MLflow's workspaces, Kubernetes and DNS take exactly this; "default" is MLflow's own workspace.
+_NAME = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){0,38}[a-z0-9]")
+_NAME_RULE = (
+    "2 to 40 lower-case letters, digits and single hyphens, beginning with a letter"
+    " and not ending with a hyphen"
+)
+_RESERVED = frozenset({"default", "admin", "mlops", "workspaces", "api", "ajax-api", "static-files"})
+
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_MODEL_NAME_RULE = "1 to 100 letters, digits, `_`, `-` and `.`, beginning with a letter or digit"
+
+
+def check_project_name(name: object, field: str = "name") -> str:
+    """Return `name` if it is safe everywhere it will be used; raises `InvalidName`."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidName(field, name, _NAME_RULE)
+    if name in _RESERVED:
+        raise InvalidName(field, name, f"another one: {', '.join(sorted(_RESERVED))} are reserved")
+    return name
+
+
+def check_model_name(name: object) -> str:
+    """Return `name` if it is safe as a model's; raises `InvalidName`."""
+    if not isinstance(name, str) or not _MODEL_NAME.fullmatch(name) or ".." in name:
+        raise InvalidName("model", name, _MODEL_NAME_RULE)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """What a project may take of the shared machine."""
+
+    max_replicas: int = 2
+    """Serving replicas of all its deployments together."""
+    replica_cpus: float = 0.5
+    """CPU cores Ray sets aside for each replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as its project.toml describes it."""
+
+    name: str
+    namespace: str
+    root: Path
+    """The folder of its project.toml, absolute."""
+    description: str = ""
+    primary_metric: str = ""
+    direction: Literal["minimize", "maximize"] = "minimize"
+    data_paths: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    quotas: Quotas = Quotas()
+
+
+_KEYS: dict[str, set[str]] = {
+    "project": {"name", "namespace", "description"},
+    "metrics": {"primary", "direction"},
+    "data": {"paths"},
+    "models": {"name"},
+    "quotas": {field.name for field in fields(Quotas)},
+}
+
+
+def read_project(folder: Path) -> Project:
+    """Read `folder`/project.toml.
+
+    Raises `ProjectFileError` (missing file, bad TOML, unknown or missing keys, wrong types) and
+    `InvalidName`; each names the key and the remedy.
+    """
+    path = folder.resolve() / FILE_NAME
+    raw = _parse(path)
+    _refuse_unknown(path, raw)
+    head = _table(path, raw, "project")
+    if "name" not in head:
+        raise ProjectFileError(path, "key `project.name` is missing", remedy='Add `name = "…"` below [project].')
+    name = check_project_name(head["name"], "project.name")
+    metrics, data = _table(path, raw, "metrics"), _table(path, raw, "data")
+    return Project(
+        name=name,
+        namespace=check_project_name(head.get("namespace", name), "project.namespace"),
+        root=path.parent,
+        description=_text(path, "project.description", head.get("description", "")),
+        primary_metric=_text(path, "metrics.primary", metrics.get("primary", "")),
+        direction=_direction(path, metrics.get("direction", "minimize")),
+        data_paths=_data_paths(path, data.get("paths", [])),
+        models=tuple(check_model_name(model.get("name")) for model in _models(path, raw)),
+        quotas=_quotas(path, _table(path, raw, "quotas")),
+    )
+
+
+def find_project(start: Path) -> Project:
+    """Read the nearest project.toml of `start` or a folder above it; raises `ProjectNotFound`."""
+    for folder in (start.resolve(), *start.resolve().parents):
+        if (folder / FILE_NAME).is_file():
+            return read_project(folder)
+    raise ProjectNotFound(
+        "", remedy=f"No {FILE_NAME} in {start} or above: change to the project's folder, or give --project."
+    )
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProjectFileError(
+            path, "there is no such file", remedy='Create it with at least `[project]` and `name = "…"`.'
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectFileError(path, f"is not valid TOML: {error}") from error
+
+
+def _refuse_unknown(path: Path, raw: dict[str, Any]) -> None:
+    for table, content in raw.items():
+        if table not in _KEYS:
+            raise ProjectFileError(
+                path, f"unknown table [{table}]", remedy=f"Known tables: {', '.join(_KEYS)}."
+            )
+        for entry in content if isinstance(content, list) else [content]:
+            unknown = sorted(set(entry) - _KEYS[table]) if isinstance(entry, dict) else [str(entry)]
+            if unknown:
+                raise ProjectFileError(
+                    path,
+                    f"unknown key `{table}.{unknown[0]}`",
+                    remedy=f"Known keys of [{table}]: {', '.join(sorted(_KEYS[table]))}.",
+                )
+
+
+def _table(path: Path, raw: dict[str, Any], name: str) -> dict[str, Any]:
+    value = raw.get(name, {})
+    if not isinstance(value, dict):
+        raise ProjectFileError(path, f"`{name}` must be a table", remedy=f"Write it as [{name}].")
+    return value
+
+
+def _text(path: Path, key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ProjectFileError(path, f"`{key}` = {value!r} must be a text", remedy="Put it in quotes.")
+    return value
+
+
+def _direction(path: Path, value: object) -> Literal["minimize", "maximize"]:
+    if value not in ("minimize", "maximize"):
+        raise ProjectFileError(path, f"`metrics.direction` = {value!r}", remedy="Use minimize or maximize.")
+    return cast(Literal["minimize", "maximize"], value)
+
+
+def _data_paths(path: Path, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ProjectFileError(path, f"`data.paths` = {value!r} must be a list of texts")
+    for item in value:
+        if Path(item).is_absolute() or ".." in Path(item).parts or item.startswith("-"):
+            raise ProjectFileError(
+                path, f"`data.paths` holds {item!r}", remedy="Name paths inside the project's folder."
+            )
+    return tuple(value)
+
+
+def _models(path: Path, raw: dict[str, Any]) -> list[dict[str, Any]]:
+    value = raw.get("models", [])
+    if not isinstance(value, list):
+        raise ProjectFileError(path, "`models` must be a list of tables", remedy="Write each as [[models]].")
+    return value
+
+
+def _quotas(path: Path, raw: dict[str, Any]) -> Quotas:
+    for key, value in raw.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise ProjectFileError(path, f"`quotas.{key}` = {value!r} must be a number above 0")
+    return Quotas(
+        max_replicas=int(raw.get("max_replicas", Quotas.max_replicas)),
+        replica_cpus=float(raw.get("replica_cpus", Quotas.replica_cpus)),
+    )

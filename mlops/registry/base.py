@@ -1,0 +1,40 @@
+"""The contract of a model registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlops.entities import ModelVersion
+
+
+class ModelRegistry(Protocol):
+    """Models of one project; names and versions of another project are unknown to it."""
+
+    def log_model(
+        self,
+        run_id: str,
+        model: Any,
+        name: str,
+        *,
+        flavor: str,
+        input_example: Any = None,
+        output_example: Any = None,
+        register: bool = True,
+    ) -> ModelVersion | None:
+        """Store `model` with the run in the flavor's format, with the signature inferred from the
+        examples, and register it as the next version of `name` unless told not to (then None).
+        Raises `InvalidInput` (flavor, name), `RunNotFound`."""
+
+    def get_version(self, name: str, version: int) -> ModelVersion:
+        """Read one version; raises `ModelNotFound`."""
+
+    def list_versions(self, name: str | None = None) -> list[ModelVersion]:
+        """Versions of one model (raises `ModelNotFound`), or of all, newest first."""
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Point `alias` (champion, challenger) at a version; raises `ModelNotFound`."""
+
+    def download(self, name: str, version: int, folder: Path) -> Path:
+        """Bring the version's files (an MLflow model folder with its MLmodel) into `folder`;
+        returns the model's folder; raises `ModelNotFound`."""

@@ -1,0 +1,1 @@
+"""Runs, their params, metrics, tags and artifacts."""
