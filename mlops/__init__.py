@@ -30,7 +30,7 @@ _HOMES = {
     "InvalidInput": "mlops.errors",
     "MLOpsError": "mlops.errors",
 }
-__all__ = list(_HOMES)  # noqa: PLE0604 - the names are those of _HOMES, checked by a test
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -86,7 +86,9 @@ def read_project(folder: Path) -> Project:
     _refuse_unknown(path, raw)
     head = _table(path, raw, "project")
     if "name" not in head:
-        raise ProjectFileError(path, "key `project.name` is missing", remedy='Add `name = "…"` below [project].')
+        raise ProjectFileError(
+            path, "key `project.name` is missing", remedy='Add `name = "…"` below [project].'
+        )
     name = check_project_name(head["name"], "project.name")
     metrics, data = _table(path, raw, "metrics"), _table(path, raw, "data")
     return Project(

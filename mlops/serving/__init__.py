@@ -1,0 +1,1 @@
+"""Model versions that answer: packaged as Bentos, run by Ray Serve."""

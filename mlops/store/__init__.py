@@ -1,0 +1,1 @@
+"""The platform's own Postgres database: projects, tokens, deployments, routes, runs, audit."""

@@ -1,0 +1,1 @@
+"""The one resident process of the platform's loops."""

@@ -1,0 +1,42 @@
+"""Who did what to production."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, insert, select
+
+from mlops.store.tables import audit
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One action."""
+
+    at: datetime
+    who: str
+    action: str
+    project: str | None
+    detail: dict[str, Any]
+
+
+class Audit:
+    """The table `audit`; rows are only ever added."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def record(self, who: str, action: str, project: str | None = None, **detail: Any) -> None:
+        """Add a row."""
+        with self._engine.begin() as connection:
+            connection.execute(insert(audit).values(who=who, action=action, project=project, detail=detail))
+
+    def latest(self, count: int = 50) -> list[AuditEntry]:
+        """The newest rows."""
+        with self._engine.connect() as connection:
+            return [
+                AuditEntry(row.at, row.who, row.action, row.project, row.detail)
+                for row in connection.execute(select(audit).order_by(audit.c.id.desc()).limit(count))
+            ]

@@ -1,0 +1,177 @@
+"""What shall serve, what does, and where it listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Insert, Row, Update, delete, func, insert, select, text, update
+
+from mlops.entities import Deployment, DeploymentState, Replica
+from mlops.errors import DeploymentNotFound
+from mlops.store.notify import DEPLOYMENTS, ROUTES
+from mlops.store.tables import deployments, replicas
+
+_GOING = (DeploymentState.STOPPING.value, DeploymentState.FAILED.value)
+
+
+class Deployments:
+    """The tables `deployments` and `replicas`. A row's `url` is the path below the gateway."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def want(self, project: str, model: str, version: int, replica_count: int) -> Deployment:
+        """Ask for a version to serve; the worker is told. A version that serves already, or is on
+        its way, is not started twice: its replica count is set. Earlier failures are forgotten."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"{project}/{model}"}
+            )
+            same_model = (deployments.c.project == project) & (deployments.c.model == model)
+            connection.execute(
+                delete(deployments).where(same_model & (deployments.c.state == DeploymentState.FAILED.value))
+            )
+            row = connection.execute(
+                select(deployments).where(
+                    same_model & (deployments.c.version == version) & deployments.c.state.not_in(_GOING)
+                )
+            ).one_or_none()
+            statement: Insert | Update
+            if row is None:
+                statement = insert(deployments).values(
+                    project=project,
+                    model=model,
+                    version=version,
+                    state=DeploymentState.PENDING.value,
+                    replicas=replica_count,
+                )
+            else:
+                statement = (
+                    update(deployments)
+                    .where(deployments.c.id == row.id)
+                    .values(replicas=replica_count, updated_at=func.now())
+                )
+            row = connection.execute(statement.returning(deployments)).one()
+            _notify(connection, DEPLOYMENTS)
+            return _deployment(row)
+
+    def want_removal(self, project: str, model: str) -> list[Deployment]:
+        """Ask for every version of the model to stop; raises `DeploymentNotFound`."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                update(deployments)
+                .where(deployments.c.project == project, deployments.c.model == model)
+                .values(state=DeploymentState.STOPPING.value, updated_at=func.now())
+                .returning(deployments)
+            ).all()
+            if not rows:
+                raise DeploymentNotFound(project, model)
+            _notify(connection, DEPLOYMENTS)
+            _notify(connection, ROUTES)
+            return [_deployment(row) for row in rows]
+
+    def all(self, project: str | None = None) -> list[Deployment]:
+        """Every deployment, or a project's; by project and model, newest first."""
+        statement = select(deployments).order_by(
+            deployments.c.project, deployments.c.model, deployments.c.id.desc()
+        )
+        if project is not None:
+            statement = statement.where(deployments.c.project == project)
+        with self._engine.connect() as connection:
+            return [_deployment(row) for row in connection.execute(statement)]
+
+    def get(self, deployment_id: int) -> Deployment | None:
+        """Read one, or None."""
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                select(deployments).where(deployments.c.id == deployment_id)
+            ).one_or_none()
+        return None if row is None else _deployment(row)
+
+    def advance(
+        self, deployment_id: int, state: DeploymentState, *, bento: str | None = None, error: str = ""
+    ) -> None:
+        """Move a deployment to `state`, unless its removal has been asked for meanwhile."""
+        values: dict[str, Any] = {"state": state.value, "error": error, "updated_at": func.now()}
+        if bento is not None:
+            values["bento"] = bento
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(deployments)
+                .where(
+                    deployments.c.id == deployment_id,
+                    deployments.c.state != DeploymentState.STOPPING.value,
+                )
+                .values(**values)
+            )
+            _notify(connection, ROUTES)
+
+    def retire(self, deployment_id: int) -> None:
+        """Mark for stopping: a newer version has taken over."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(deployments)
+                .where(deployments.c.id == deployment_id)
+                .values(state=DeploymentState.STOPPING.value, updated_at=func.now())
+            )
+            _notify(connection, ROUTES)
+
+    def forget(self, deployment_id: int) -> None:
+        """Drop a stopped deployment and its replicas."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(deployments).where(deployments.c.id == deployment_id))
+            _notify(connection, ROUTES)
+
+    def set_replicas(self, deployment_id: int, urls: Sequence[str]) -> bool:
+        """Record where the replicas listen; returns whether that changed, and tells the gateways."""
+        with self._engine.begin() as connection:
+            known = set(
+                connection.scalars(select(replicas.c.url).where(replicas.c.deployment_id == deployment_id))
+            )
+            if known == set(urls):
+                return False
+            connection.execute(delete(replicas).where(replicas.c.deployment_id == deployment_id))
+            if urls:
+                connection.execute(
+                    insert(replicas), [{"deployment_id": deployment_id, "url": url} for url in sorted(urls)]
+                )
+            _notify(connection, ROUTES)
+            return True
+
+    def routes(self) -> dict[tuple[str, str], tuple[Deployment, list[Replica]]]:
+        """(project, model) -> the newest running deployment and its replicas."""
+        statement = (
+            select(deployments, replicas.c.url)
+            .join(replicas, replicas.c.deployment_id == deployments.c.id)
+            .where(deployments.c.state == DeploymentState.RUNNING.value)
+            .order_by(deployments.c.id, replicas.c.url)
+        )
+        found: dict[tuple[str, str], tuple[Deployment, list[Replica]]] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(statement):
+                key = (row.project, row.model)
+                if key not in found or found[key][0].id != row.id:
+                    found[key] = (_deployment(row), [])
+                found[key][1].append(Replica(row.id, row.url))
+        return found
+
+
+def _notify(connection: Connection, channel: str) -> None:
+    connection.execute(select(func.pg_notify(channel, "")))
+
+
+def _deployment(row: Row[Any]) -> Deployment:
+    return Deployment(
+        id=row.id,
+        project=row.project,
+        model=row.model,
+        version=row.version,
+        state=DeploymentState(row.state),
+        replicas=row.replicas,
+        url=f"/projects/{row.project}/models/{row.model}/predict",
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        bento=row.bento,
+        error=row.error,
+    )

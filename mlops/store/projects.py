@@ -1,0 +1,86 @@
+"""Registered projects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, Row, delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+
+from mlops.entities import ProjectWorkspace
+from mlops.errors import ProjectExists, ProjectNotFound
+from mlops.store.tables import projects
+
+
+class Projects:
+    """The table `projects`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def put(self, workspace: ProjectWorkspace, settings: Mapping[str, Any]) -> None:
+        """Insert or update; raises `ProjectExists` when the namespace is another project's."""
+        values = {
+            "namespace": workspace.namespace,
+            "root": str(workspace.root),
+            "mlflow_experiment_id": workspace.mlflow_experiment_id,
+            "dvc_remote_path": workspace.dvc_remote_path,
+            "settings": dict(settings),
+        }
+        statement = insert(projects).values(name=workspace.project_name, **values)
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=[projects.c.name], set_=values)
+                )
+        except IntegrityError as error:
+            owner = self._owner(workspace.namespace)
+            raise ProjectExists(owner.project_name, str(owner.root)) from error
+
+    def get(self, name: str) -> ProjectWorkspace:
+        """Read one; raises `ProjectNotFound`."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(projects).where(projects.c.name == name)).one_or_none()
+        if row is None:
+            raise ProjectNotFound(name)
+        return _workspace(row)
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """What its project.toml said at registration; raises `ProjectNotFound`."""
+        with self._engine.connect() as connection:
+            found = connection.scalar(select(projects.c.settings).where(projects.c.name == name))
+        if found is None:
+            raise ProjectNotFound(name)
+        return dict(found)
+
+    def all(self) -> list[ProjectWorkspace]:
+        """Every project, by name."""
+        with self._engine.connect() as connection:
+            return [_workspace(row) for row in connection.execute(select(projects).order_by(projects.c.name))]
+
+    def remove(self, name: str) -> None:
+        """Forget the project with its tokens, deployments and indexed runs; raises `ProjectNotFound`."""
+        with self._engine.begin() as connection:
+            if connection.execute(delete(projects).where(projects.c.name == name)).rowcount == 0:
+                raise ProjectNotFound(name)
+
+    def _owner(self, namespace: str) -> ProjectWorkspace:
+        with self._engine.connect() as connection:
+            return _workspace(
+                connection.execute(select(projects).where(projects.c.namespace == namespace)).one()
+            )
+
+
+def _workspace(row: Row[Any]) -> ProjectWorkspace:
+    return ProjectWorkspace(
+        project_name=row.name,
+        namespace=row.namespace,
+        mlflow_experiment_id=row.mlflow_experiment_id,
+        dvc_remote_path=row.dvc_remote_path,
+        airflow_dag_prefix=f"{row.name}__",
+        serving_endpoint=f"/projects/{row.name}",
+        root=Path(row.root),
+    )

@@ -1,0 +1,66 @@
+"""The index of runs over all projects, kept by the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, select
+from sqlalchemy.dialects.postgresql import insert
+
+from mlops.entities import Run, RunStatus
+from mlops.store.tables import runs
+
+_UPDATED = ("name", "status", "started_at", "ended_at", "metrics", "tags")
+
+
+class Runs:
+    """The table `runs`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def put(self, found: Sequence[Run]) -> None:
+        """Insert or update."""
+        if not found:
+            return
+        statement = insert(runs).values(
+            [
+                {
+                    "id": run.id,
+                    "project": run.project,
+                    "name": run.name,
+                    "status": run.status.value,
+                    "started_at": run.started_at,
+                    "ended_at": run.ended_at,
+                    "metrics": run.metrics,
+                    "tags": run.tags,
+                }
+                for run in found
+            ]
+        )
+        with self._engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=[runs.c.id], set_={name: statement.excluded[name] for name in _UPDATED}
+                )
+            )
+
+    def latest(self, project: str, count: int = 1) -> list[Run]:
+        """The newest runs of a project."""
+        statement = (
+            select(runs).where(runs.c.project == project).order_by(runs.c.started_at.desc()).limit(count)
+        )
+        with self._engine.connect() as connection:
+            return [
+                Run(
+                    id=row.id,
+                    project=row.project,
+                    name=row.name,
+                    status=RunStatus(row.status),
+                    started_at=row.started_at,
+                    ended_at=row.ended_at,
+                    metrics=row.metrics,
+                    tags=row.tags,
+                )
+                for row in connection.execute(statement)
+            ]

@@ -1,0 +1,46 @@
+"""The platform's database as one object."""
+
+from __future__ import annotations
+
+from sqlalchemy import ExceptionContext, event, text
+from sqlalchemy.exc import OperationalError
+
+from mlops.errors import ServiceUnavailable
+from mlops.store.audit import Audit
+from mlops.store.database import connect, upgrade
+from mlops.store.deployments import Deployments
+from mlops.store.projects import Projects
+from mlops.store.runs import Runs
+from mlops.store.tokens import Tokens
+
+
+class Store:
+    """The tables of one installation. Every verb raises `ServiceUnavailable("postgres")` when
+    Postgres does not answer."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = connect(url)
+        event.listen(self._engine, "handle_error", _name_the_service)
+        self.projects = Projects(self._engine)
+        self.tokens = Tokens(self._engine)
+        self.deployments = Deployments(self._engine)
+        self.runs = Runs(self._engine)
+        self.audit = Audit(self._engine)
+
+    def upgrade(self) -> None:
+        """Bring the tables to the newest migration; safe from several processes at once."""
+        upgrade(self._engine)
+
+    def check(self) -> None:
+        """Ask Postgres for an answer."""
+        with self._engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+
+def _name_the_service(context: ExceptionContext) -> None:
+    if isinstance(context.sqlalchemy_exception, OperationalError):
+        raise ServiceUnavailable("postgres", str(context.original_exception).strip()) from None

@@ -1,0 +1,95 @@
+"""The tables of the database `mlops`, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+
+def _now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("namespace", Text, nullable=False, unique=True),
+    Column("root", Text, nullable=False),
+    Column("mlflow_experiment_id", Text, nullable=False),
+    Column("dvc_remote_path", Text, nullable=False),
+    Column("settings", JSONB, nullable=False, server_default=text("'{}'")),
+    _now("registered_at"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("hash", Text, primary_key=True),  # sha256 of the token: the token itself is in its file alone
+    Column("role", Text, nullable=False),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE")),
+    _now("created_at"),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("replicas", Integer, nullable=False),
+    Column("bento", Text, nullable=False, server_default=""),
+    Column("error", Text, nullable=False, server_default=""),
+    _now("created_at"),
+    _now("updated_at"),
+    Index("deployments_by_model", "project", "model"),
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("deployment_id", Integer, ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, primary_key=True),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("metrics", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("tags", JSONB, nullable=False, server_default=text("'{}'")),
+    Index("runs_by_project", "project", text("started_at DESC")),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    _now("at"),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("project", Text),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
+)
