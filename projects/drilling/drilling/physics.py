@@ -1,0 +1,155 @@
+"""The currents of a drill that passes a CFRP/titanium stack, sample by sample.
+
+A layer loads the tool by the share of its tip that cuts in it: the share grows while the tip
+sinks in over its length, and falls as the tip comes out below, a little later where the exit
+face bends. Figures are those of genuine logs (resolution, noise, ramps, jump-backs).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+RATE_HZ = 100.0
+POSITION_STEP_MM, TORQUE_STEP_A, THRUST_STEP_A = 0.00385, 0.0488, 0.0117
+FEED_REACHED = 0.976
+_ENCODER_JITTER_MM = 0.0012
+_TORQUE_CONSTANT_W = 0.011
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer between two depths, with the net currents and the torque noise of a full tip."""
+
+    top_mm: float
+    bottom_mm: float
+    torque_a: float
+    thrust_a: float
+    noise_a: float
+    noise_memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The drill's point: ramp lengths at a layer's top and at the stack's bottom, and their shape."""
+
+    length_mm: float
+    exit_length_mm: float
+    shape: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One recipe step as it ran: to a depth, where a stop code ended it."""
+
+    number: int
+    rpm: float
+    feed_mm_rev: float
+    end_mm: float
+    stop_code: int
+    jump_back_mm: float
+    hard_stop_torque_a: float = 0.0
+
+    @property
+    def feed_mm_s(self) -> float:
+        """The programmed feed."""
+        return self.rpm * self.feed_mm_rev / 60
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The layers, the tip that passes them, and the torque noise of a tool in air."""
+
+    layers: tuple[Layer, ...]
+    tip: Tip
+    air_noise_a: float
+
+
+def drill(stack: Stack, start_mm: float, steps: tuple[StepRun, ...], rng: np.random.Generator) -> pl.DataFrame:
+    """The log's samples of a hole, under the column names of `SetitecLog.signals`."""
+    parts: list[pl.DataFrame] = []
+    deepest = start_mm
+    for number, step in enumerate(steps):
+        begin = start_mm if number == 0 else deepest - step.jump_back_mm
+        depth = np.arange(begin, step.end_mm, step.feed_mm_s * FEED_REACHED / RATE_HZ)
+        engaged = np.ones_like(depth) if number == 0 else np.clip((depth - begin) / 0.3, 0, 1)
+        parts.append(_step_samples(stack, step, depth, engaged, rng))
+        deepest = float(depth[-1])
+    return pl.concat(parts)
+
+
+def cutting_share(depth: Floats, layer: Layer, tip: Tip, side: Literal["torque", "thrust"]) -> Floats:
+    """The share of the tip that cuts in a layer at each depth of its point, 0 to 1."""
+    # The chisel edge takes most of the thrust, so thrust rises earlier than torque.
+    reach = 1.0 if side == "torque" else 0.6
+    into = _sunk((depth - layer.top_mm) / (tip.length_mm * reach), tip.shape)
+    out = _sunk((depth - layer.bottom_mm) / (tip.exit_length_mm * reach), tip.shape)
+    return into - out
+
+
+def _sunk(share: Floats, shape: float) -> Floats:
+    return np.asarray(np.clip(share, 0, 1) ** shape)
+
+
+def _step_samples(
+    stack: Stack, step: StepRun, depth: Floats, engaged: Floats, rng: np.random.Generator
+) -> pl.DataFrame:
+    torque, thrust = _net_currents(stack, step, depth, engaged, rng)
+    torque_empty = _quantised(np.float64(0.9 + 0.0006 * step.rpm), TORQUE_STEP_A)
+    thrust_empty = _quantised(np.float64(0.25 + 0.05 * step.feed_mm_s), THRUST_STEP_A)
+    noisy = depth + rng.normal(0, _ENCODER_JITTER_MM, depth.size)
+    total = torque + float(torque_empty)
+    return pl.DataFrame(
+        {
+            "position_mm": _quantised(noisy, POSITION_STEP_MM),
+            "torque_a": _quantised(torque, TORQUE_STEP_A),
+            "thrust_a": _quantised(thrust, THRUST_STEP_A),
+            "torque_empty_a": np.full(depth.size, torque_empty),
+            "thrust_empty_a": np.full(depth.size, thrust_empty),
+            "step": np.full(depth.size, step.number),
+            "stop_code": _stop_codes(step.stop_code, depth.size),
+            "mem_torque_min_a": np.zeros(depth.size),
+            "mem_thrust_min_a": np.zeros(depth.size),
+            "rotation_speed_rpm": -step.rpm + rng.normal(0, 2, depth.size),
+            "feed_speed_mm_s": step.feed_mm_s * FEED_REACHED + rng.normal(0, 0.02, depth.size),
+            "torque_power_w": np.maximum(total, 0) * step.rpm * _TORQUE_CONSTANT_W,
+            "gap_length_mm": np.zeros(depth.size),
+        }
+    )
+
+
+def _net_currents(
+    stack: Stack, step: StepRun, depth: Floats, engaged: Floats, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    chip = (step.feed_mm_rev / 0.04) ** 0.7
+    torque = rng.normal(0, stack.air_noise_a, depth.size)
+    thrust = rng.normal(0, 0.012, depth.size)
+    for layer in stack.layers:
+        share = cutting_share(depth, layer, stack.tip, "torque") * engaged
+        torque += share * (layer.torque_a * chip + _drifting(layer, depth.size, rng))
+        pushed = cutting_share(depth, layer, stack.tip, "thrust") * engaged
+        thrust += pushed * layer.thrust_a * chip * (1 + rng.normal(0, 0.05, depth.size))
+    against_stop = np.clip((depth - step.end_mm) / 0.3 + 1, 0, 1) * step.hard_stop_torque_a
+    return torque + against_stop, thrust + against_stop * 0.3
+
+
+def _drifting(layer: Layer, count: int, rng: np.random.Generator) -> Floats:
+    """Noise whose value at one sample carries over to the next by `noise_memory`."""
+    memory = layer.noise_memory
+    noise = rng.normal(0, layer.noise_a * np.sqrt(1 - memory**2), count)
+    for place in range(1, count):
+        noise[place] += memory * noise[place - 1]
+    return noise
+
+
+def _stop_codes(code: int, count: int) -> NDArray[np.int64]:
+    codes = np.zeros(count, dtype=np.int64)
+    codes[-(4 if code in (2048, 8192) else 2) :] = code
+    return codes
+
+
+def _quantised(values: Floats | np.float64, step: float) -> Floats:
+    return np.asarray(np.round(np.asarray(values) / step) * step + 0.0)

@@ -1,0 +1,96 @@
+"""The names that Setitec logs use, and the ones this package gives their columns."""
+
+import re
+
+GENERAL, BOX, MOTOR, HEAD = "General Infos", "Control Box Datas", "Motor Datas", "Head Datas"
+PSET, CYCLE, PROGRAM = "Pset", "Cycle Parameters", "Program"
+EXTERNAL, RESULTS, STEP_RESULTS, DATAS = "External Infos", "Results", "Step Results", "Datas"
+
+SIGNALS = {
+    "Position (mm)": "position_mm",
+    "I Torque (A)": "torque_a",
+    "I Thrust (A)": "thrust_a",
+    "I Torque Empty (A)": "torque_empty_a",
+    "I Thrust Empty (A)": "thrust_empty_a",
+    "Step (nb)": "step",
+    "Stop code": "stop_code",
+    "Mem Torque min (A)": "mem_torque_min_a",
+    "Mem Thrust min (A)": "mem_thrust_min_a",
+    "Rotation Speed (rpm)": "rotation_speed_rpm",
+    "Feed Speed (mm/s)": "feed_speed_mm_s",
+    "Torque Power (W)": "torque_power_w",
+    "Power (W)": "power_w",
+    "Gap Length (mm)": "gap_length_mm",
+}
+COMMON_SIGNALS = tuple(SIGNALS.values())[:7]
+
+BOX_NAMES = (
+    "BOX Name", "BOX Type", "BOX SN", "BOX STSE", "BOX Customer Info", "BOX Release",
+    "BOX Firmware Version", "BOX Production Date", "BOX Maintenance Date", "BOX Operation Time",
+    "BOX Power Supply Limit", "BOX Lub Pump Coef.", "Pset Default Selection",
+)  # fmt: skip
+MOTOR_NAMES = (
+    "Motor Name", "Motor Type", "Motor STSE", "Motor SN", "Motor Operation Time", "Motor M2 Ratio",
+    "Motor M1 CW Ratio", "Motor M1 CCW Ratio", "Motor Winch Limit",
+)  # fmt: skip
+HEAD_NAMES = (
+    "Head Name", "Head Type", "Head TAG UID", "Head Global Counter", "Head Local Counter",
+    "Head Global Counter 1", "Head Global Counter 2", "Head Local Counter 1", "Head Local Counter 2",
+    "Head M1 Ratio", "Head M2 Ratio", "Customer Info", "Micropeck Osc.", "Micropeck Amplitude",
+)  # fmt: skip
+PSET_NAMES = ("Pset n°", "Pset Nb.", "Pset Name", "Drilling Cycle ID")
+CYCLE_NAMES = (
+    "Max cycles", "Max cycles Limit 1", "Max cycles Limit 2", "CC Pressure", "Max Stroke (mm)",
+    "Vacuum Delay (ms)", "Vacuum Flow min (m/s)", "Retract Rotation Speed (rpm)", "Retract Feed (m/s)",
+    "Disable Abort", "Cutting tool breakage On/Off", "DEP (mm)", "Thrust (A)", "Torque (A)",
+    "Lub Preload Time (s)", "Lub Air", "Lub Flow", "Timeout (s)", "Comment",
+)  # fmt: skip
+PROGRAM_NAMES = (
+    "Step Nb", "Step On/Off", "Stroke (mm)", "DEP (mm)", "RPM", "Feed (mm/s)", "Feed (mm/tr)",
+    "AV (mm/s)", "AV (mm/tr)", "Thrust Max (A)", "Torque Max (A)", "Thrust Min (A)", "Torque Min (A)",
+    "Thrust Safety (A)", "Torque Safety (A)", "Gap (mm)", "Peck (nb)", "Delay (ms)", "Stroke Limit (A)",
+    "Thrust Limit (A)", "Torque Limit (A)", "LUB AIR", "LUB FLOW", "Vacuum", "Material",
+)  # fmt: skip
+RESULT_NAMES = ("Cycle Time (s)", "Distance (mm)", "Cycle OK")
+STEP_RESULT_NAMES = (
+    "Step Number", "Stop Code", "Duration (s)", "Distance M1", "Distance M2", "M1 Max Amp",
+    "M2 Max Amp", "M1 No Load Amp", "M2 No Load Amp", "Gap Max (mm)",
+)  # fmt: skip
+GENERAL_NAMES = ("Version", "Date", "Sample Rate (Hz)", "Decimal Separator separator", "Decimal Separator")
+
+KNOWN_NAMES: dict[str, tuple[str, ...]] = {
+    GENERAL: GENERAL_NAMES,
+    BOX: BOX_NAMES,
+    MOTOR: MOTOR_NAMES,
+    HEAD: HEAD_NAMES,
+    PSET: PSET_NAMES,
+    CYCLE: CYCLE_NAMES,
+    PROGRAM: PROGRAM_NAMES,
+    RESULTS: RESULT_NAMES,
+    STEP_RESULTS: STEP_RESULT_NAMES,
+    DATAS: tuple(SIGNALS),
+}
+
+# Version 4 writes stroke and feed in French.
+_COLUMN_ALIASES = {"dep_mm": "stroke_mm", "av_mm_s": "feed_mm_s", "av_mm_tr": "feed_mm_rev"}
+_DAMAGED_PSET = re.compile(r"^Pset n(ï¿½|Â°|�|\?)+$")
+
+
+def column_name(name: str) -> str:
+    """A table column for a name of the format: `AV (mm/tr)` -> `feed_mm_rev`."""
+    column = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    column = _COLUMN_ALIASES.get(column, column)
+    return column.replace("_mm_tr", "_mm_rev") or "unnamed"
+
+
+def repaired_name(name: str) -> str:
+    """`Pset n°` where encoding it twice has damaged the degree sign; any other name as it is."""
+    return "Pset n°" if _DAMAGED_PSET.match(name) else name
+
+
+def split_glued(name: str, known: tuple[str, ...]) -> tuple[str, str] | None:
+    """The two known names that a missing tab has glued into one, if it is so."""
+    for first in known:
+        if name.startswith(first) and name[len(first) :].strip() in known:
+            return first, name[len(first) :].strip()
+    return None
