@@ -1,0 +1,45 @@
+"""What a service is: a command to keep running, and a question that tells whether it answers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Probe = Callable[[frozenset[int]], str | None]
+"""Takes the pids of the service's own processes; returns None when it answers, else why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process (with its children) of the stack."""
+
+    name: str
+    command: Sequence[str]
+    """Arguments; secrets never stand here, since any user of the machine can read them."""
+    probe: Probe
+    env: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+    """URL or host:port, without credentials."""
+    after: tuple[str, ...] = ()
+    """Services that must answer before this one is spawned."""
+    when_ready: Callable[[], None] | None = None
+    """Done once after each spawn, when the probe first succeeds, before dependants start."""
+    before_spawn: Callable[[], None] | None = None
+    """Done before each spawn, when no process of the service is left."""
+    stop_signal: int = signal.SIGTERM
+    stop_timeout_s: float = 10.0
+    """From the stop signal to SIGKILL."""
+    start_timeout_s: float = 90.0
+    """How long a spawned process may take to answer before it is replaced."""
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A server elsewhere, by setting: probed, never started."""
+
+    name: str
+    probe: Callable[[], str | None]
+    address: str = ""

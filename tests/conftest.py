@@ -1,0 +1,47 @@
+"""Fixtures shared by every test: real servers, started once, on free ports, in temporary folders."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlops.config import MLOpsConfig
+from mlops.installation import Installation
+from mlops.services import postgres
+
+
+@pytest.fixture(scope="session")
+def database_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation of which only Postgres runs, with the databases `mlops` and `mlflow`."""
+    installation = Installation(MLOpsConfig(home=tmp_path_factory.mktemp("home")))
+    installation.prepare()
+    postgres.initialise(installation)
+    port = installation.choose_ports(["postgres"])["postgres"]
+    service = postgres.service(installation, port)
+    with (installation.logs_dir / "postgres.log").open("wb") as log:
+        process = subprocess.Popen(service.command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait(lambda: service.probe(frozenset([process.pid])), installation.logs_dir / "postgres.log")
+        postgres.create_databases(installation.database_url("postgres"))
+        yield installation
+    finally:
+        process.send_signal(service.stop_signal)
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def database_url(database_installation: Installation) -> str:
+    """URL of a real, empty, unmigrated database `mlops` (one for each test process)."""
+    return database_installation.database_url("mlops")
+
+
+def _wait(probe, log: Path, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while (problem := probe()) is not None:
+        if time.monotonic() > deadline:
+            pytest.fail(f"{problem}\n{log.read_text()}")
+        time.sleep(0.05)
