@@ -1,0 +1,88 @@
+"""A folder of logs as labelled holes, ready to train on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from rich.progress import track
+
+from drilling.errors import LogUnreadable
+from drilling.labeling import KEY_POINTS, KeyPoints, estimate_keypoints
+from drilling.setitec import LogFailure, SetitecLog, names, read_logs
+from drilling.synthetic import MARKER, TRUTH
+from drilling.windows import Window, window_of
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A log with its window, its automatic key points and the truth where it is known.
+
+    `groups` names its tool, head and panel, empty where the log does not say.
+    """
+
+    path: Path
+    log: SetitecLog
+    window: Window
+    automatic: KeyPoints
+    truth_mm: Floats | None
+    groups: tuple[str, str, str]
+
+    @property
+    def label_mm(self) -> Floats:
+        """What a model is trained on: the truth, else the automatic key points; NaN where unknown."""
+        return self.automatic.as_array() if self.truth_mm is None else self.truth_mm
+
+
+@dataclass(frozen=True, slots=True)
+class HoleSet:
+    """The holes of a folder, the files left out, and whether the data is synthetic."""
+
+    holes: tuple[Hole, ...]
+    failures: tuple[LogFailure, ...]
+    synthetic: bool
+
+    @property
+    def has_truth(self) -> bool:
+        """True where every hole's key points are known, not estimated."""
+        return all(hole.truth_mm is not None for hole in self.holes)
+
+
+def load_holes(folder: Path, *, progress: bool = True) -> HoleSet:
+    """Read and label every log under a folder; holes without any key point are left out.
+
+    Raises NoLogs where nothing can be read.
+    """
+    batch = read_logs(folder, progress=progress)
+    truth = _truth(folder)
+    holes: list[Hole] = []
+    failures = list(batch.failures)
+    for path, log in track(batch.logs.items(), "Labelling holes", disable=not progress):
+        try:
+            hole = _hole(path, log, truth.get(path.name))
+        except LogUnreadable as error:
+            failures.append(LogFailure(path, error))
+            continue
+        if np.isfinite(hole.label_mm).any():
+            holes.append(hole)
+    return HoleSet(tuple(holes), tuple(failures), (folder / MARKER).is_file())
+
+
+def _hole(path: Path, log: SetitecLog, truth: Mapping[str, object] | None) -> Hole:
+    if truth is None:
+        groups = (log.field(names.HEAD, "Head TAG UID"), log.field(names.HEAD, "Head Name"), "")
+        return Hole(path, log, window_of(log), estimate_keypoints(log), None, groups)
+    depths = np.array([truth[name] for name in KEY_POINTS], dtype=np.float64)
+    groups = (str(truth["tool"]), str(truth["head"]), str(truth["panel"]))
+    return Hole(path, log, window_of(log), estimate_keypoints(log), depths, groups)
+
+
+def _truth(folder: Path) -> dict[str, dict[str, object]]:
+    path = folder / TRUTH
+    if not path.is_file():
+        return {}
+    return {row["file"]: row for row in pl.read_csv(path).iter_rows(named=True)}
