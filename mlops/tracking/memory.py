@@ -1,0 +1,129 @@
+"""Runs in this process's memory: for tests and trials, gone with the process."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops.entities import DataVersion, Run, RunStatus
+from mlops.errors import InvalidInput, RunEnded, RunNotFound
+from mlops.tracking.records import check_artifact, check_records, check_tags, check_unchanged
+from mlops.tracking.search import filtered, ordered
+
+if TYPE_CHECKING:
+    from mlops.tracking.base import RunTracker
+
+
+class MemoryTracker:
+    """The runs of one project; thread-safe. Artifacts are copied into a temporary folder."""
+
+    def __init__(self, *, project: str) -> None:
+        """A tracker of no runs."""
+        self.project = project
+        self._runs: dict[str, Run] = {}
+        self._lock = threading.RLock()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def start_run(self, name: str | None, tags: Mapping[str, str], experiment_name: str | None) -> Run:
+        """See `RunTracker.start_run`; the experiment is not kept."""
+        run_id = uuid.uuid4().hex
+        run = Run(
+            id=run_id,
+            project=self.project,
+            name=name or f"run-{run_id[:8]}",
+            status=RunStatus.RUNNING,
+            started_at=datetime.now(UTC),
+            tags=check_tags(tags),
+        )
+        with self._lock:
+            self._runs[run_id] = run
+        return _copy(run)
+
+    def end_run(self, run_id: str, status: RunStatus) -> Run:
+        """See `RunTracker.end_run`."""
+        if status is RunStatus.RUNNING:
+            raise InvalidInput(
+                "status", status.value, "does not end a run", remedy="Use FINISHED, FAILED or KILLED."
+            )
+        with self._lock:
+            ended = replace(self._running(run_id), status=status, ended_at=datetime.now(UTC))
+            self._runs[run_id] = ended
+        return _copy(ended)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        step: int = 0,
+        data: DataVersion | None = None,
+    ) -> None:
+        """See `RunTracker.log`."""
+        with self._lock:
+            run = self._running(run_id)
+            records = check_records(params, metrics, tags, step, data)
+            check_unchanged(records.params, run.params)
+            run.params.update(records.params)
+            run.metrics.update(records.metrics)
+            run.tags.update(records.tags)
+
+    def log_artifact(self, run_id: str, path: Path, artifact_path: str | None = None) -> None:
+        """See `RunTracker.log_artifact`; a folder keeps its name."""
+        with self._lock:
+            self._known(run_id)
+            below = check_artifact(path, artifact_path) or ""
+            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="mlops-runs-")
+            folder = Path(self._folder.name) / run_id / below
+            folder.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copy2(path, folder / path.name)
+
+    def get_run(self, run_id: str) -> Run:
+        """See `RunTracker.get_run`."""
+        with self._lock:
+            return _copy(self._known(run_id))
+
+    def search_runs(self, filter: str = "", order_by: str = "", max_results: int = 100) -> list[Run]:
+        """See `RunTracker.search_runs`; `mlops.tracking.search` says which syntax is known."""
+        with self._lock:
+            newest_first = [_copy(run) for run in reversed(self._runs.values())]
+        return ordered(filtered(newest_first, filter), order_by)[:max_results]
+
+    @contextmanager
+    def activate(self, run_id: str) -> Iterator[None]:
+        """See `RunTracker.activate`; there is no fluent API here to follow it."""
+        with self._lock:
+            self._running(run_id)
+        yield
+
+    def _known(self, run_id: str) -> Run:
+        try:
+            return self._runs[run_id]
+        except KeyError:
+            raise RunNotFound(self.project, run_id) from None
+
+    def _running(self, run_id: str) -> Run:
+        run = self._known(run_id)
+        if run.status is not RunStatus.RUNNING:
+            raise RunEnded(self.project, run_id)
+        return run
+
+
+def _copy(run: Run) -> Run:
+    return replace(run, params=dict(run.params), metrics=dict(run.metrics), tags=dict(run.tags))
+
+
+if TYPE_CHECKING:
+    _conforms: type[RunTracker] = MemoryTracker

@@ -1,0 +1,107 @@
+"""The part of MLflow's search syntax that the in-process tracker understands.
+
+`metrics.x > 1 and params.y = 'a' and tags.z LIKE '%b%' and attributes.status = 'FINISHED'`, and
+`order_by` of one such key with ASC or DESC.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+from mlops.entities import Run
+from mlops.errors import InvalidInput
+
+_KEY = r"(?:(?P<kind>metrics?|params?|tags?|attributes?|run)\.)?(?:`(?P<quoted>[^`]+)`|(?P<plain>[\w./-]+))"
+_CLAUSE = re.compile(
+    rf"\s*{_KEY}\s*(?P<op>=|!=|>=|<=|>|<|LIKE|ILIKE)\s*(?P<value>'[^']*'|\"[^\"]*\"|[-+.\w]+)\s*(?P<and>\bAND\b|$)",
+    re.IGNORECASE,
+)
+_ORDER = re.compile(rf"\s*{_KEY}(?:\s+(?P<direction>ASC|DESC))?\s*$", re.IGNORECASE)
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+_REMEDY = "Write e.g. `metrics.loss < 0.1 and params.model = 'small'`."
+
+
+def filtered(runs: list[Run], filter: str) -> list[Run]:
+    """The runs that meet every clause; raises `InvalidInput`."""
+    clauses = _clauses(filter)
+    return [run for run in runs if all(_holds(run, clause) for clause in clauses)]
+
+
+def ordered(runs: list[Run], order_by: str) -> list[Run]:
+    """The runs in order, newest first by default, those without the key last; raises `InvalidInput`."""
+    match = _ORDER.fullmatch(order_by or "attributes.start_time DESC")
+    if match is None:
+        raise InvalidInput("order_by", order_by, "cannot be read", remedy="Write e.g. `metrics.loss ASC`.")
+    keyed = [(_value(run, match, "order_by"), run) for run in runs]
+    known = [pair for pair in keyed if pair[0] is not None]
+    known.sort(key=lambda pair: pair[0], reverse=(match["direction"] or "ASC").upper() == "DESC")
+    return [run for _, run in known] + [run for value, run in keyed if value is None]
+
+
+def _clauses(filter: str) -> list[re.Match[str]]:
+    clauses, at = [], 0
+    while filter.strip() and at < len(filter):
+        match = _CLAUSE.match(filter, at)
+        if match is None:
+            raise InvalidInput("filter", filter, f"cannot be read from {filter[at:]!r} on", remedy=_REMEDY)
+        clauses.append(match)
+        at = match.end()
+    if clauses and clauses[-1]["and"]:
+        raise InvalidInput("filter", filter, "ends with AND", remedy=_REMEDY)
+    return clauses
+
+
+def _holds(run: Run, clause: re.Match[str]) -> bool:
+    actual, text, op = _value(run, clause, "filter"), clause["value"], clause["op"].upper()
+    if actual is None:
+        return False
+    if isinstance(actual, float):
+        try:
+            return _COMPARE[op](actual, float(text))
+        except (ValueError, KeyError):
+            raise InvalidInput("filter", clause[0], "compares a number with text", remedy=_REMEDY) from None
+    if text[0] not in "'\"":
+        raise InvalidInput(
+            "filter", clause[0], "compares text with a number", remedy="Put the value in quotes."
+        )
+    wanted = text[1:-1]
+    if op in ("LIKE", "ILIKE"):
+        pattern = wanted.replace("%", "*").replace("_", "?")
+        return fnmatch.fnmatchcase(
+            *((actual, pattern) if op == "LIKE" else (actual.lower(), pattern.lower()))
+        )
+    return _COMPARE[op](actual, wanted)
+
+
+def _value(run: Run, match: re.Match[str], field: str) -> Any:
+    kind, key = (match["kind"] or "attributes").lower().rstrip("s"), match["quoted"] or match["plain"]
+    if kind == "metric":
+        return run.metrics.get(key)
+    if kind == "param":
+        return run.params.get(key)
+    if kind == "tag":
+        return run.tags.get(key)
+    attributes: dict[str, Any] = {
+        "status": run.status.value,
+        "run_name": run.name,
+        "run_id": run.id,
+        "start_time": run.started_at.timestamp() * 1000,
+        "end_time": run.ended_at.timestamp() * 1000 if run.ended_at else None,
+    }
+    attributes |= {"created": attributes["start_time"], "name": run.name}
+    if key not in attributes:
+        raise InvalidInput(
+            field, key, "is no attribute of a run", remedy=f"Known: {', '.join(sorted(attributes))}."
+        )
+    return attributes[key]
