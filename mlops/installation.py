@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -108,6 +109,19 @@ class Installation:
         """Name of a project's secret; `kind` is `token` (gateway) or `mlflow` (its service account)."""
         return f"project.{project}.{kind}"
 
+    # -- a short folder -------------------------------------------------------------------------
+
+    def short_dir(self) -> Path:
+        """A folder with a short path for Ray's sockets (at most 104 bytes on macOS), made and recorded
+        when it is missing."""
+        record = self.run_dir / "short_dir"
+        if record.is_file() and (known := Path(record.read_text())).is_dir():
+            return known
+        base = Path("/tmp")  # noqa: S108 - mkdtemp makes it private; $TMPDIR is too long on macOS
+        made = Path(tempfile.mkdtemp(prefix="mlops-", dir=base if base.is_dir() else None))
+        write_private(record, str(made))
+        return made
+
     # -- ports ----------------------------------------------------------------------------------
 
     def ports(self) -> dict[str, int]:
@@ -191,15 +205,17 @@ class Installation:
         return self.secret("ray_token")
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write `text` to `path` at once or not at all, readable by its owner alone (0600)."""
+def write_private(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write `text` to `path` at once or not at all, readable by its owner alone (0600); `durable`
+    also brings it to the disk before it returns."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -21,7 +21,8 @@ class DataStore(Protocol):
         """Upload what the remote lacks, of `path` or of everything; returns the objects sent."""
 
     def pull(self, path: str | None = None) -> int:
-        """Download and check out what is missing; returns the objects fetched; raises `DataNotFound`, `DataError`."""
+        """Download and check out what is missing; returns the objects fetched; raises
+        `DataNotFound`, `DataError`."""
 
     def version(self, path: str) -> DataVersion:
         """The recorded version of `path`; raises `DataNotFound` when it was never added."""

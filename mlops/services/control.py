@@ -1,0 +1,146 @@
+"""Start, stop and restart the stack: what `mlops:start`, `mlops:stop` and `mlops:restart` do."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from mlops.entities import ServiceState, ServiceStatus
+from mlops.errors import InvalidInput, ServiceStartFailed, ServiceUnavailable
+from mlops.installation import Installation
+from mlops.services import catalog, postgres, processes
+from mlops.services.logs import LogFile
+from mlops.services.names import SERVICES
+from mlops.services.status import read_status, status_file, supervisor_pid
+
+Progress = Callable[[Sequence[ServiceStatus]], None]
+HEALTHY = (ServiceState.HEALTHY, ServiceState.EXTERNAL)
+
+_POLL_S = 0.05
+_GIVE_UP_AFTER = 3
+"""Deaths of one service while starting, after which waiting longer is pointless."""
+
+
+def set_up(installation: Installation) -> None:
+    """Make folders, secrets and the database's data directory; safe to repeat and from two at once."""
+    installation.root.mkdir(parents=True, exist_ok=True)
+    with _exclusive(installation, "setup.lock"):
+        installation.prepare()
+        if installation.config.database_url is None:
+            postgres.initialise(installation)
+
+
+def start(installation: Installation, progress: Progress = lambda _: None) -> list[ServiceStatus]:
+    """Start what does not run, wait until every service answers, and return their states.
+
+    A second start at the same time waits for the first. What a killed supervisor left is ended first,
+    so nothing runs twice. Raises `ServiceStartFailed` naming the service and the end of its log,
+    `PortTaken`, `DataDirectoryBroken`, `ConfigError`.
+    """
+    set_up(installation)
+    with _exclusive(installation, "start.lock"):
+        if supervisor_pid(installation) is None:
+            processes.end_all(installation.root)
+            status_file(installation).unlink(missing_ok=True)
+            if installation.config.database_url is not None:
+                postgres.create_databases(installation.database_url("mlops"))
+            catalog.services(installation)  # so that a bad setting is told here, not in a log
+            _launch(installation)
+    return _wait_healthy(installation, progress)
+
+
+def stop(installation: Installation, timeout_s: float = 30.0) -> bool:
+    """Stop everything; returns whether anything ran. Leaves no process and no port of ours."""
+    pid = supervisor_pid(installation)
+    deadline = time.monotonic() + timeout_s - 5.0
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        while supervisor_pid(installation) == pid:
+            if time.monotonic() > deadline:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                break
+            time.sleep(_POLL_S)
+    left = processes.end_all(installation.root)
+    status_file(installation).unlink(missing_ok=True)
+    if installation.is_prepared:
+        shutil.rmtree(installation.short_dir(), ignore_errors=True)
+    return pid is not None or left > 0
+
+
+def restart_service(installation: Installation, name: str, progress: Progress = lambda _: None) -> None:
+    """End one service by its stop signal; the supervisor brings it back. Raises `InvalidInput` for an
+    unknown name, `ServiceUnavailable` when nothing runs."""
+    if name not in SERVICES:
+        raise InvalidInput("service", name, "is not a service", remedy=f"Use one of: {', '.join(SERVICES)}.")
+    before = next((seen for seen in read_status(installation) if seen.name == name), None)
+    if before is None or before.pid is None:
+        raise ServiceUnavailable(name, "it does not run here")
+    stop_signal = signal.SIGINT if name == "postgres" else signal.SIGTERM
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(before.pid).send_signal(stop_signal)
+    deadline = time.monotonic() + installation.config.start_timeout_s
+    while time.monotonic() < deadline:
+        seen = next((s for s in read_status(installation) if s.name == name), before)
+        if seen.pid not in (None, before.pid) and seen.state in HEALTHY:
+            return
+        progress(read_status(installation))
+        time.sleep(_POLL_S)
+    raise _failure(installation, name, "it did not come back in time")
+
+
+def _launch(installation: Installation) -> None:
+    with LogFile(installation.logs_dir / "supervisor.log").open() as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "mlops.services"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=installation.root,
+            env={**os.environ, "MLOPS_HOME": str(installation.root)},
+            start_new_session=True,
+        )
+
+
+def _wait_healthy(installation: Installation, progress: Progress) -> list[ServiceStatus]:
+    deadline = time.monotonic() + installation.config.start_timeout_s
+    born = time.monotonic()
+    while True:
+        statuses = read_status(installation)
+        progress(statuses)
+        waiting = [status for status in statuses if status.state not in HEALTHY]
+        if not waiting:
+            return statuses
+        if supervisor_pid(installation) is None and time.monotonic() - born > 10.0:
+            raise _failure(installation, "supervisor", "it has ended")
+        for status in waiting:
+            if status.state is ServiceState.UNHEALTHY and status.restarts >= _GIVE_UP_AFTER:
+                raise _failure(installation, status.name, status.detail)
+        if time.monotonic() > deadline:
+            names = ", ".join(f"{status.name} ({status.detail or status.state})" for status in waiting)
+            raise _failure(installation, waiting[0].name, f"not healthy in time: {names}")
+        time.sleep(_POLL_S)
+
+
+def _failure(installation: Installation, name: str, detail: str) -> ServiceStartFailed:
+    tail = LogFile(installation.logs_dir / f"{name}.log").tail(15)
+    return ServiceStartFailed(name, detail, "\n".join(f"  | {line}" for line in tail))
+
+
+@contextlib.contextmanager
+def _exclusive(installation: Installation, name: str) -> Iterator[None]:
+    path: Path = installation.root / f".{name}"
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,3 @@
+"""The names of the services, in the order they are shown."""
+
+SERVICES = ("postgres", "mlflow", "ray", "worker", "gateway")

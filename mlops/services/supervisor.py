@@ -1,0 +1,266 @@
+"""The resident supervisor: `python -m mlops.services`.
+
+Written on asyncio rather than on circus: circus starts its watchers one at a time, knows no
+dependency between them, no health and no backoff, and respawns in silence against a port that an
+orphan holds. What remained of it here would have been `create_subprocess_exec` behind a control
+socket that runs any command it is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from mlops.entities import ServiceState, ServiceStatus
+from mlops.installation import write_private
+from mlops.services import processes
+from mlops.services.base import External, Service
+from mlops.services.logs import LogFile
+
+_T = TypeVar("_T")
+
+POLL_STARTING_S = 0.1
+POLL_HEALTHY_S = 2.0
+UNHEALTHY_PATIENCE_S = 15.0
+"""How long a process that lives may fail its probe before it is replaced."""
+STABLE_AFTER_S = 30.0
+"""Healthy for so long, a service's earlier failures are forgotten."""
+MAX_BACKOFF_S = 15.0
+
+
+class Supervisor:
+    """Keeps the services up until it is told to stop, and writes what it sees to a status file."""
+
+    def __init__(
+        self,
+        home: Path,
+        services: Sequence[Service],
+        externals: Sequence[External],
+        *,
+        logs: Path,
+        status_file: Path,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._status_file = status_file
+        self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="probe")
+        ready = {service.name: asyncio.Event() for service in services}
+        self._keepers = [
+            _Keeper(service, home, ready, self._executor, LogFile(logs / f"{service.name}.log"), environment)
+            for service in services
+        ]
+        watches = [_Watch(external, self._executor) for external in externals]
+        self._parts: list[_Keeper | _Watch] = [*self._keepers, *watches]
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; leaves no process behind."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, stop.set)
+        tasks = [asyncio.create_task(part.run()) for part in self._parts]
+        reporter = asyncio.create_task(self._report())
+        stopped = asyncio.create_task(stop.wait())
+        # A part that fails is a defect of ours: stop everything and say so, rather than half-run.
+        await asyncio.wait([stopped, reporter, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, reporter, stopped):
+            task.cancel()
+        outcome = await asyncio.gather(*tasks, reporter, return_exceptions=True)
+        await asyncio.gather(*(keeper.stop() for keeper in self._keepers))
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._status_file.unlink(missing_ok=True)
+        for result in outcome:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _report(self) -> None:
+        while True:
+            statuses = [part.status for part in self._parts]
+            write_status(self._status_file, statuses)
+            starting = any(status.state is ServiceState.STARTING for status in statuses)
+            await asyncio.sleep(POLL_STARTING_S if starting else 1.0)
+
+
+class _Keeper:
+    """Keeps one service up: spawn, wait for its answer, watch it, replace it when it dies or is deaf."""
+
+    def __init__(
+        self,
+        service: Service,
+        home: Path,
+        ready: Mapping[str, asyncio.Event],
+        executor: ThreadPoolExecutor,
+        log: LogFile,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._service = service
+        self._home = home
+        self._ready = ready
+        self._executor = executor
+        self._log = log
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+        self._failures = 0
+        self.status = ServiceStatus(
+            service.name, ServiceState.STARTING, address=service.address, since=datetime.now(UTC)
+        )
+
+    async def run(self) -> None:
+        """Forever: one life of the process after another."""
+        while True:
+            for name in self._service.after:
+                await self._ready[name].wait()
+            problem = await self._live()
+            self._ready[self._service.name].clear()
+            await self._clear_away()
+            self.status = replace(self.status, restarts=self.status.restarts + 1, pid=None)
+            given_up = self._failures >= 2
+            self._enter(ServiceState.UNHEALTHY if given_up else ServiceState.STARTING, problem)
+            await asyncio.sleep(_backoff(self._failures))
+
+    async def stop(self) -> None:
+        """End the process by its stop signal, then by SIGKILL, with all that it started."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(self._service.stop_signal)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), self._service.stop_timeout_s)
+        await self._clear_away()
+        self._enter(ServiceState.STOPPED, "")
+
+    async def _live(self) -> str:
+        """One life; returns why it ended."""
+        exited: asyncio.Task[int] | None = None
+        try:
+            await self._clear_away()
+            if self._service.before_spawn is not None:
+                await self._in_thread(self._service.before_spawn)
+            self._process = await self._spawn()
+            self.status = replace(self.status, pid=self._process.pid)
+            exited = asyncio.create_task(self._process.wait())
+            return await self._watch(exited)
+        except Exception as error:  # noqa: BLE001 - a hook that fails ends this life, not the supervisor
+            self._failures += 1
+            return f"{type(error).__name__}: {error}"
+        finally:
+            if exited is not None:
+                exited.cancel()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        with self._log.open() as log:
+            return await asyncio.create_subprocess_exec(
+                *self._service.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._service.cwd or self._home,
+                env={
+                    **self._environment,
+                    **self._service.env,
+                    **processes.mark(self._home, self._service.name),
+                },
+                start_new_session=True,
+            )
+
+    async def _watch(self, exited: asyncio.Task[int]) -> str:
+        born = last_good = time.monotonic()
+        healthy_since: float | None = None
+        while True:
+            problem = await self._probe()
+            now = time.monotonic()
+            if exited.done():
+                self._failures += 1
+                return f"exited with {exited.result()}: {self._log.last_line()}"
+            if problem is None:
+                if healthy_since is None:
+                    await self._become_ready()
+                    healthy_since = now
+                last_good = now
+                if now - healthy_since > STABLE_AFTER_S:
+                    self._failures = 0
+            elif (failed := self._too_long(problem, now, born, last_good, healthy_since)) is not None:
+                self._failures += 1
+                return failed
+            await asyncio.wait([exited], timeout=POLL_HEALTHY_S if problem is None else POLL_STARTING_S)
+
+    def _too_long(
+        self, problem: str, now: float, born: float, last_good: float, healthy_since: float | None
+    ) -> str | None:
+        if healthy_since is None:
+            self.status = replace(self.status, detail=problem)
+            waited, patience = now - born, self._service.start_timeout_s
+        else:
+            self._ready[self._service.name].clear()
+            self._enter(ServiceState.UNHEALTHY, problem)
+            waited, patience = now - last_good, UNHEALTHY_PATIENCE_S
+        return f"{problem} (for {waited:.0f} s)" if waited > patience else None
+
+    async def _become_ready(self) -> None:
+        if self._service.when_ready is not None:
+            await self._in_thread(self._service.when_ready)
+        self._ready[self._service.name].set()
+        self._enter(ServiceState.HEALTHY, "")
+
+    async def _probe(self) -> str | None:
+        process = self._process
+        if process is None or process.returncode is not None:
+            return "has exited"
+        problem = await self._in_thread(lambda: self._service.probe(processes.family(process.pid)))
+        if problem is None and self.status.state is ServiceState.UNHEALTHY:
+            self._ready[self._service.name].set()
+            self._enter(ServiceState.HEALTHY, "")
+        return problem
+
+    async def _clear_away(self) -> None:
+        """End what an earlier life, or an earlier supervisor, left of this service."""
+        await self._in_thread(lambda: processes.end_all(self._home, self._service.name))
+
+    def _enter(self, state: ServiceState, detail: str) -> None:
+        since = self.status.since if state is self.status.state else datetime.now(UTC)
+        self.status = replace(self.status, state=state, detail=detail, since=since)
+
+    async def _in_thread(self, call: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+
+class _Watch:
+    """Probes a server elsewhere."""
+
+    def __init__(self, external: External, executor: ThreadPoolExecutor) -> None:
+        self._external = external
+        self._executor = executor
+        self.status = ServiceStatus(
+            external.name, ServiceState.STARTING, address=external.address, since=datetime.now(UTC)
+        )
+
+    async def run(self) -> None:
+        """Forever."""
+        while True:
+            problem = await asyncio.get_running_loop().run_in_executor(self._executor, self._external.probe)
+            state = ServiceState.EXTERNAL if problem is None else ServiceState.UNHEALTHY
+            since = self.status.since if state is self.status.state else datetime.now(UTC)
+            self.status = replace(self.status, state=state, detail=problem or "", since=since)
+            await asyncio.sleep(POLL_HEALTHY_S)
+
+
+def _backoff(failures: int) -> float:
+    """Seconds before the next spawn: at once after the first failure, then 0.5, 1, 2 … 15."""
+    return 0.0 if failures <= 1 else min(MAX_BACKOFF_S, 0.25 * 2.0 ** (failures - 1))
+
+
+def write_status(path: Path, statuses: Sequence[ServiceStatus]) -> None:
+    """Write what the supervisor sees, for `mlops.services.status` to read."""
+    services = [{**asdict(status), "since": status.since and status.since.isoformat()} for status in statuses]
+    write_private(
+        path, json.dumps({"pid": os.getpid(), "at": time.time(), "services": services}), durable=False
+    )
