@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from rich.progress import track
 
 from drilling.errors import LogUnreadable
 from drilling.labeling import KEY_POINTS, KeyPoints, estimate_keypoints
+from drilling.progress import tracked
 from drilling.setitec import LogFailure, SetitecLog, names, read_logs
 from drilling.synthetic import MARKER, TRUTH
 from drilling.windows import Window, window_of
@@ -61,7 +61,7 @@ def load_holes(folder: Path, *, progress: bool = True) -> HoleSet:
     truth = _truth(folder)
     holes: list[Hole] = []
     failures = list(batch.failures)
-    for path, log in track(batch.logs.items(), "Labelling holes", disable=not progress):
+    for path, log in tracked(batch.logs.items(), "Labelling holes", len(batch.logs), shown=progress):
         try:
             hole = _hole(path, log, truth.get(path.name))
         except LogUnreadable as error:
@@ -82,7 +82,8 @@ def _hole(path: Path, log: SetitecLog, truth: Mapping[str, object] | None) -> Ho
 
 
 def _truth(folder: Path) -> dict[str, dict[str, object]]:
+    """Key points and groups by file name; believed only beside the generator's marker."""
     path = folder / TRUTH
-    if not path.is_file():
+    if not path.is_file() or not (folder / MARKER).is_file():
         return {}
     return {row["file"]: row for row in pl.read_csv(path).iter_rows(named=True)}

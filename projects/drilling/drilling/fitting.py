@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor, nn
 
 from drilling.model import KeypointModel, expected_depth
+from drilling.progress import tracked
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 _TARGET_WIDTH_MM = 0.12
@@ -63,15 +63,17 @@ def fit(
     model.fit_scaler(examples.signals)
     optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=1e-3)
     steps = -(-len(examples) // schedule.batch) * schedule.epochs
-    slope = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.learning_rate, total_steps=steps, pct_start=0.2)
+    slope = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, schedule.learning_rate, total_steps=steps, pct_start=0.2
+    )
     chance = torch.Generator().manual_seed(schedule.seed)
-    for epoch in track(range(schedule.epochs), "Training", disable=not progress):
+    for epoch in tracked(range(schedule.epochs), "Training", schedule.epochs, shown=progress):
         model.train()
         losses = []
-        for rows in torch.randperm(len(examples), generator=chance).split(schedule.batch):
+        for rows in torch.split(torch.randperm(len(examples), generator=chance), schedule.batch):
             loss = _loss(model, examples, rows.to(examples.signals.device), chance)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             slope.step()
@@ -84,7 +86,8 @@ def predict(model: KeypointModel, examples: Examples) -> NDArray[np.float64]:
     """Key points in mm (n, 3) without touching the model's training state."""
     model.eval()
     with torch.inference_mode():
-        return model(examples.signals, examples.position_mm).cpu().numpy().astype(np.float64)
+        depths: Tensor = model(examples.signals, examples.position_mm)
+    return depths.cpu().numpy().astype(np.float64)
 
 
 def _loss(model: KeypointModel, examples: Examples, rows: Tensor, chance: torch.Generator) -> Tensor:

@@ -72,8 +72,12 @@ def estimate_keypoints(log: SetitecLog) -> KeyPoints:
     knees = {"entry": entry, "transition": transition, "exit": leave}
     confidence = _confidence(knees, profile, reasons)
     return KeyPoints(
-        *(knee.position_mm if knee else None for knee in knees.values()),
-        *(_nearest_index(samples, knee) for knee in knees.values()),
+        entry_mm=_depth(entry),
+        transition_mm=_depth(transition),
+        exit_mm=_depth(leave),
+        entry_index=_nearest_index(samples, entry),
+        transition_index=_nearest_index(samples, transition),
+        exit_index=_nearest_index(samples, leave),
         method=METHOD,
         confidence=confidence,
         reasons=tuple(reasons),
@@ -192,6 +196,10 @@ def _smoothed(values: Floats) -> Floats:
     half = _SMOOTHED_CELLS // 2
     padded = np.pad(values, half, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, _SMOOTHED_CELLS), axis=1)
+
+
+def _depth(knee: _Knee | None) -> float | None:
+    return knee.position_mm if knee else None
 
 
 def _nearest_index(samples: Samples, knee: _Knee | None) -> int | None:

@@ -50,7 +50,8 @@ class KeypointModel(nn.Module):
         patches = self.encoder(past_values=scaled).last_hidden_state
         context = self.spread(patches.transpose(1, 2).flatten(2))
         context = context.reshape(signals.shape[0], LENGTH, -1)
-        return self.head(torch.cat([context, scaled], dim=-1).transpose(1, 2))
+        maps: Tensor = self.head(torch.cat([context, scaled], dim=-1).transpose(1, 2))
+        return maps
 
     def forward(self, signals: Tensor, position_mm: Tensor) -> Tensor:
         """Key points in mm (n, 3): each heat map's mean depth."""

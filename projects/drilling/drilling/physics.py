@@ -68,7 +68,9 @@ class Stack:
     air_noise_a: float
 
 
-def drill(stack: Stack, start_mm: float, steps: tuple[StepRun, ...], rng: np.random.Generator) -> pl.DataFrame:
+def drill(
+    stack: Stack, start_mm: float, steps: tuple[StepRun, ...], rng: np.random.Generator
+) -> pl.DataFrame:
     """The log's samples of a hole, under the column names of `SetitecLog.signals`."""
     parts: list[pl.DataFrame] = []
     deepest = start_mm

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from rich.progress import track
 
 from drilling.errors import FolderNotOurs, InvalidConfig
 from drilling.physics import Layer, Stack, StepRun, Tip, drill
+from drilling.progress import tracked
 from drilling.recipes import Recipe, choose_recipe, run_recipe
 from drilling.setitec.writer import LogContent, encode_log, program_row
 
@@ -67,18 +67,18 @@ def write_folder(folder: Path, *, holes: int = 160, seed: int = 7, progress: boo
 
     Logs of an earlier call are replaced. Raises FolderNotOurs where other files stand in the folder.
     """
-    marker = {"synthetic": True, "generator": _GENERATOR, "holes": holes, "seed": seed}
+    marker: dict[str, object] = {"synthetic": True, "generator": _GENERATOR, "holes": holes, "seed": seed}
     if _is_written(folder, marker):
         return False
     _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).write_text(json.dumps(marker) + "\n")
     truths = []
-    for number in track(range(holes), "Writing synthetic logs", disable=not progress):
+    for number in tracked(range(holes), "Writing synthetic logs", holes, shown=progress):
         hole = make_hole(number, holes=holes, seed=seed)
         (folder / hole.file).write_bytes(hole.content)
         truths.append(hole.truth)
     pl.DataFrame(truths).write_csv(folder / TRUTH, float_precision=4)
-    (folder / MARKER).write_text(json.dumps(marker) + "\n")
     return True
 
 
@@ -88,7 +88,11 @@ def make_hole(number: int, *, holes: int, seed: int) -> SyntheticHole:
         raise InvalidConfig("make_hole", f"hole {number} of a set of {holes}")
     campaign = _campaign(number // _HOLES_PER_CAMPAIGN, seed)
     rng = np.random.default_rng([seed, 1, number])
-    age = 1 + number % _HOLES_PER_CAMPAIGN + int(np.random.default_rng([seed, 2, campaign.number]).integers(0, 60))
+    age = (
+        1
+        + number % _HOLES_PER_CAMPAIGN
+        + int(np.random.default_rng([seed, 2, campaign.number]).integers(0, 60))
+    )
     stack, points = _stack(campaign, age, rng)
     steps = run_recipe(campaign.recipe, points, campaign.tip, rng)
     signals = drill(stack, rng.uniform(0.5, 0.9), steps, rng)
@@ -139,10 +143,20 @@ def _stack(campaign: Campaign, age: int, rng: np.random.Generator) -> tuple[Stac
     leave = transition + campaign.hard_mm + rng.normal(0, 0.06)
     worn = 1 + 0.004 * age
     soft = Layer(
-        entry, transition, campaign.soft_torque_a * worn, campaign.soft_thrust_a * worn, rng.uniform(0.02, 0.06), 0.7
+        entry,
+        transition,
+        campaign.soft_torque_a * worn,
+        campaign.soft_thrust_a * worn,
+        rng.uniform(0.02, 0.06),
+        0.7,
     )
     hard = Layer(
-        transition, leave, campaign.hard_torque_a * worn, campaign.hard_thrust_a * worn, rng.uniform(0.13, 0.6), 0.3
+        transition,
+        leave,
+        campaign.hard_torque_a * worn,
+        campaign.hard_thrust_a * worn,
+        rng.uniform(0.13, 0.6),
+        0.3,
     )
     stack = Stack((soft, hard), campaign.tip, campaign.air_noise_a)
     return stack, {"entry_mm": entry, "transition_mm": transition, "exit_mm": leave}
@@ -213,13 +227,11 @@ def _is_written(folder: Path, marker: dict[str, object]) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Remove the logs of an earlier set; the marker goes last, so that a cut-off call can be repeated."""
+    """Remove an earlier set. Files are unlinked, never overwritten: a data store may share their blocks."""
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / MARKER).is_file():
         raise FolderNotOurs(folder)
     for path in folder.iterdir():
-        if path.suffix == ".xls" or path.name == TRUTH:
+        if path.suffix == ".xls" or path.name in (TRUTH, MARKER):
             path.unlink()
-
-

@@ -53,7 +53,9 @@ def window_of(log: SetitecLog) -> Window:
 
 def stacked(windows: list[Window]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Several windows as a batch: (n, 512, 5) and (n, 512)."""
-    return np.stack([window.signals for window in windows]), np.stack([window.position_mm for window in windows])
+    return np.stack([window.signals for window in windows]), np.stack(
+        [window.position_mm for window in windows]
+    )
 
 
 def _mean_at(places: Floats, edges: Floats, position: Floats, values: Floats) -> Floats:

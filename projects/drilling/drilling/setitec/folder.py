@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import track
-
 from drilling.errors import LogUnreadable, NoLogs
+from drilling.progress import tracked
 from drilling.setitec.log import SetitecLog, read_log
 
 
@@ -42,9 +41,8 @@ def read_logs(folder: Path | str, *, progress: bool = True) -> LogBatch:
     failures: list[LogFailure] = []
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         outcomes = pool.map(_read_or_fail, paths)
-        for path, outcome in track(
-            zip(paths, outcomes, strict=True), "Reading logs", len(paths), disable=not progress
-        ):
+        pairs = zip(paths, outcomes, strict=True)
+        for path, outcome in tracked(pairs, "Reading logs", len(paths), shown=progress):
             if isinstance(outcome, LogUnreadable):
                 failures.append(LogFailure(path, outcome))
             else:

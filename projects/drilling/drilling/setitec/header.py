@@ -116,7 +116,9 @@ def _repaired(
             problems.append(Problem("double_encoding", title, row, f"{cell!r} read as {name!r}"))
         glued = names.split_glued(name, known) if name not in known else None
         if glued:
-            problems.append(Problem("missing_tab", title, row, f"{name!r} read as {glued[0]!r}, {glued[1]!r}"))
+            problems.append(
+                Problem("missing_tab", title, row, f"{name!r} read as {glued[0]!r}, {glued[1]!r}")
+            )
         repaired.extend(glued or (name,))
     return repaired
 

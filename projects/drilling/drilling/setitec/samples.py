@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -36,9 +37,7 @@ def read_samples(
     return _with_time(_with_depth(table, problems), sample_rate_hz)
 
 
-def _names_and_body(
-    section: Section, delimiter: str, problems: list[Problem]
-) -> tuple[list[str], str, int]:
+def _names_and_body(section: Section, delimiter: str, problems: list[Problem]) -> tuple[list[str], str, int]:
     text, row = section.body, section.first_row
     while text:
         line, _, rest = text.partition("\n")
@@ -70,7 +69,7 @@ def _cells(body: str, delimiter: str, first_row: int, title: str, problems: list
         return _numbers(texts, first_row, title, problems)
 
 
-def _parsed(source: bytes, delimiter: str, schema: dict[str, type[pl.DataType]]) -> pl.DataFrame:
+def _parsed(source: bytes, delimiter: str, schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
     return pl.read_csv(
         io.BytesIO(source),
         separator=delimiter,
@@ -82,9 +81,7 @@ def _parsed(source: bytes, delimiter: str, schema: dict[str, type[pl.DataType]])
     )
 
 
-def _uneven_width(
-    body: str, delimiter: str, width: int, first_row: int, problems: list[Problem]
-) -> int:
+def _uneven_width(body: str, delimiter: str, width: int, first_row: int, problems: list[Problem]) -> int:
     """The commonest width of the rows; those that differ in more than padding are named."""
     widths = [len(line.rstrip("\t; ").split(delimiter)) for line in body.split("\n")]
     commonest = max(set(widths), key=widths.count)
@@ -127,7 +124,9 @@ def _column_names(header: list[str], width: int, problems: list[Problem]) -> lis
     if len(unique) == width:
         problems.append(Problem("repeated_name", names.DATAS, None, f"{detail}: repeats left out"))
         return list(unique)
-    problems.append(Problem("names_and_values_differ", names.DATAS, None, f"{detail}: only the usual seven kept"))
+    problems.append(
+        Problem("names_and_values_differ", names.DATAS, None, f"{detail}: only the usual seven kept")
+    )
     sure = [column if column in names.COMMON_SIGNALS else None for column in columns[:width]]
     repeated = [column if column not in sure[:place] else None for place, column in enumerate(sure)]
     return repeated + [None] * (width - len(repeated))
@@ -140,8 +139,9 @@ def _named(
     table = cells.select(pl.col(column).alias(name) for name, column in kept.items())
     table = table.with_columns(pl.when(pl.all().is_finite()).then(pl.all()))
     missing = [name for name in names.COMMON_SIGNALS if name not in kept]
-    for name in missing:
-        problems.append(Problem("missing_column", names.DATAS, first_row - 1, f"no {name}: left empty"))
+    problems.extend(
+        Problem("missing_column", names.DATAS, first_row - 1, f"no {name}: left empty") for name in missing
+    )
     table = table.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in missing)
     whole = table.select((pl.col("step", "stop_code") % 1 == 0).fill_null(True).all())
     if not all(whole.row(0)):
@@ -158,16 +158,22 @@ def _without_blank_rows(table: pl.DataFrame, first_row: int, problems: list[Prob
     if not table.height or partial.all():
         return table.filter(~blank)
     if blank.any():
-        problems.append(Problem("blank_rows", names.DATAS, None, f"{blank.sum()} rows without a value left out"))
-    for row in partial.arg_true().to_list()[:_MOST_ROWS_NAMED]:
-        problems.append(Problem("incomplete_row", names.DATAS, first_row + row, "values missing: left empty"))
+        problems.append(
+            Problem("blank_rows", names.DATAS, None, f"{blank.sum()} rows without a value left out")
+        )
+    problems.extend(
+        Problem("incomplete_row", names.DATAS, first_row + row, "values missing: left empty")
+        for row in partial.arg_true().to_list()[:_MOST_ROWS_NAMED]
+    )
     return table.filter(~blank)
 
 
 def _with_depth(table: pl.DataFrame, problems: list[Problem]) -> pl.DataFrame:
     position = table["position_mm"]
     if (position > 0).any() and (position < 0).any():
-        problems.append(Problem("mixed_sign", names.DATAS, None, "positions on both sides of 0: |position| kept"))
+        problems.append(
+            Problem("mixed_sign", names.DATAS, None, "positions on both sides of 0: |position| kept")
+        )
     return table.with_columns(pl.col("position_mm").abs())
 
 

@@ -18,7 +18,10 @@ _OPTIONAL_SIGNALS = {
     ),
     9: ("Torque Power (W)", "Gap Length (mm)"),
 }  # fmt: skip
-_STROKE_AND_FEED = {4: ("DEP (mm)", "AV (mm/s)", "AV (mm/tr)"), 9: ("Stroke (mm)", "Feed (mm/s)", "Feed (mm/tr)")}
+_STROKE_AND_FEED = {
+    4: ("DEP (mm)", "AV (mm/s)", "AV (mm/tr)"),
+    9: ("Stroke (mm)", "Feed (mm/s)", "Feed (mm/tr)"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,11 @@ def _motor(content: LogContent) -> dict[str, float | str]:
 
 def _head(content: LogContent) -> dict[str, float | str]:
     numbers = tuple(float(counter) for counter in content.counters)
-    suffixes = ("Global Counter", "Local Counter") if content.version == 4 else ("Global Counter 1", "Global Counter 2")
+    suffixes = (
+        ("Global Counter", "Local Counter")
+        if content.version == 4
+        else ("Global Counter 1", "Global Counter 2")
+    )
     fields: dict[str, float | str] = {
         "Head Name": content.head_name,
         "Head Type": "Concentic Collet",
