@@ -1,0 +1,42 @@
+"""The model formats MLflow writes for us, each with what its environment needs.
+
+A further flavor is one more row here. MLflow's torch flavor pickles whole modules, and a pickle runs
+code when it is loaded: load torch versions of projects you trust, and serve ONNX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlops.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """How one kind of model is logged."""
+
+    module: str
+    """MLflow's module with its `log_model`."""
+    requirements: tuple[str, ...]
+    """Distributions pinned in the model's environment; without them MLflow would load the model in a
+    child process to find out."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+FLAVORS: dict[str, Flavor] = {
+    "onnx": Flavor("mlflow.onnx", ("onnx", "onnxruntime"), {"save_as_external_data": False}),
+    "torch": Flavor("mlflow.pytorch", ("torch", "cloudpickle"), {"serialization_format": "pickle"}),
+    "sklearn": Flavor("mlflow.sklearn", ("scikit-learn", "skops"), {"serialization_format": "skops"}),
+}
+
+
+def flavor_of(name: str) -> Flavor:
+    """The flavor of that name; raises `InvalidInput` naming those there are."""
+    try:
+        return FLAVORS[name]
+    except KeyError:
+        raise InvalidInput(
+            "flavor", name, "is not known", remedy=f"Use one of: {', '.join(sorted(FLAVORS))}."
+        ) from None

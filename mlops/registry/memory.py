@@ -1,0 +1,106 @@
+"""Model versions in this process's memory: for tests and trials, gone with the process."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops.entities import ModelVersion
+from mlops.errors import ModelNotFound, RunNotFound
+from mlops.project import check_model_name
+from mlops.registry.aliases import check_alias
+from mlops.registry.flavors import flavor_of
+
+if TYPE_CHECKING:
+    from mlops.registry.base import ModelRegistry
+
+
+class MemoryRegistry:
+    """The models of one project; thread-safe. `download` writes a pickle beside an MLmodel."""
+
+    def __init__(self, *, project: str, has_run: Callable[[str], bool] = lambda run_id: True) -> None:
+        """`has_run` tells which run ids the project's tracker knows."""
+        self.project = project
+        self._has_run = has_run
+        self._versions: dict[str, list[ModelVersion]] = {}
+        self._models: dict[tuple[str, int], Any] = {}
+        self._lock = threading.RLock()
+
+    def log_model(
+        self,
+        run_id: str,
+        model: Any,
+        name: str,
+        *,
+        flavor: str,
+        input_example: Any = None,
+        output_example: Any = None,
+        register: bool = True,
+    ) -> ModelVersion | None:
+        """See `ModelRegistry.log_model`; a model that is not registered is not kept."""
+        flavor_of(flavor)
+        check_model_name(name)
+        if not self._has_run(run_id):
+            raise RunNotFound(self.project, run_id)
+        if not register:
+            return None
+        with self._lock:
+            number = len(self._versions.get(name, [])) + 1
+            version = ModelVersion(
+                project=self.project,
+                name=name,
+                version=number,
+                run_id=run_id,
+                flavor=flavor,
+                created_at=datetime.now(UTC),
+                tags={"flavor": flavor, "project": self.project, "run_id": run_id},
+                source=f"memory:/{name}/{number}",
+            )
+            self._versions.setdefault(name, []).append(version)
+            self._models[name, number] = model
+        return version
+
+    def get_version(self, name: str, version: int) -> ModelVersion:
+        """See `ModelRegistry.get_version`."""
+        with self._lock:
+            versions = self._versions.get(name, [])
+            if not 1 <= version <= len(versions):
+                raise ModelNotFound(self.project, name, version)
+            return versions[version - 1]
+
+    def list_versions(self, name: str | None = None) -> list[ModelVersion]:
+        """See `ModelRegistry.list_versions`."""
+        with self._lock:
+            if name is not None and name not in self._versions:
+                raise ModelNotFound(self.project, name)
+            names = [name] if name is not None else list(self._versions)
+            found = [version for each in names for version in self._versions[each]]
+        return sorted(found, key=lambda v: (v.created_at, v.version), reverse=True)
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """See `ModelRegistry.set_alias`."""
+        check_alias(alias)
+        with self._lock:
+            self.get_version(name, version)
+            for at, each in enumerate(self._versions[name]):
+                others = {held for held in each.aliases if held != alias}
+                held = others | {alias} if each.version == version else others
+                self._versions[name][at] = replace(each, aliases=tuple(sorted(held)))
+
+    def download(self, name: str, version: int, folder: Path) -> Path:
+        """See `ModelRegistry.download`."""
+        found = self.get_version(name, version)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "MLmodel").write_text(json.dumps({"flavors": {found.flavor: {}}}))
+        (folder / "model.pkl").write_bytes(pickle.dumps(self._models[name, version]))
+        return folder
+
+
+if TYPE_CHECKING:
+    _conforms: type[ModelRegistry] = MemoryRegistry

@@ -1,0 +1,179 @@
+"""Model versions in MLflow's registry, in the project's own workspace and as its own account."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops.entities import ModelVersion
+from mlops.errors import InvalidInput, ModelNotFound, RunNotFound
+from mlops.project import check_model_name
+from mlops.registry.aliases import check_alias
+from mlops.registry.flavors import Flavor, flavor_of
+from mlops.tracking.context import Binding
+from mlops.tracking.fluent import current_run
+from mlops.tracking.session import MLflowSession
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as MLflowVersion
+
+    from mlops.registry.base import ModelRegistry
+
+_PAGE = 1000
+
+
+class MLflowRegistry:
+    """The models of one project; thread-safe."""
+
+    def __init__(
+        self, *, project: str, namespace: str, url: str, username: str, password: str, experiment_id: str
+    ) -> None:
+        """`url` is the server's, without credentials; the account sees `namespace` alone."""
+        self.project = project
+        self._binding = Binding(url.rstrip("/"), namespace, username, password, experiment_id)
+        self._session = MLflowSession(self._binding)
+
+    def log_model(
+        self,
+        run_id: str,
+        model: Any,
+        name: str,
+        *,
+        flavor: str,
+        input_example: Any = None,
+        output_example: Any = None,
+        register: bool = True,
+    ) -> ModelVersion | None:
+        """See `ModelRegistry.log_model`; examples are arrays, frames, or dicts of arrays by name."""
+        chosen = flavor_of(flavor)
+        check_model_name(name)
+        with self._session.calls(RunNotFound(self.project, run_id), "model", name) as client:
+            run = client.get_run(run_id)
+            with current_run(run, self._binding.url):
+                logged = _log(chosen, model, name, _signature(input_example, output_example))
+            if not register:
+                return None
+            _make_model(client, name)
+            tags = {"flavor": flavor, "project": self.project, "run_id": run_id}
+            made = client.create_model_version(
+                name,
+                source=logged.model_uri,
+                run_id=run_id,
+                tags=tags,
+                model_id=logged.model_id,
+                await_creation_for=0,  # a SQL store makes it ready at once
+            )
+            return self._version(made)
+
+    def get_version(self, name: str, version: int) -> ModelVersion:
+        """See `ModelRegistry.get_version`."""
+        with self._calls(name, version) as client:
+            return self._version(client.get_model_version(name, str(version)))
+
+    def list_versions(self, name: str | None = None) -> list[ModelVersion]:
+        """See `ModelRegistry.list_versions`."""
+        with self._calls(name or "", None) as client:
+            aliases = {model.name: model.aliases for model in _models(client, name)}
+            found = [v for v in _versions(client, name) if v.name in aliases]
+        versions = [self._version(v, aliases[v.name]) for v in found]
+        return sorted(versions, key=lambda v: (v.created_at, v.version), reverse=True)
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """See `ModelRegistry.set_alias`."""
+        check_alias(alias)
+        with self._calls(name, version) as client:
+            client.set_registered_model_alias(name, alias, str(version))
+
+    def download(self, name: str, version: int, folder: Path) -> Path:
+        """See `ModelRegistry.download`."""
+        from mlflow.artifacts import download_artifacts
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._calls(name, version) as client:
+            found = client.get_model_version(name, str(version))
+            uri = found.source if found.source.startswith("models:/m-") else f"models:/{name}/{version}"
+            path = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._binding.url)
+            return Path(path)
+
+    def _calls(self, name: str, version: int | None) -> Any:
+        return self._session.calls(ModelNotFound(self.project, name, version), "name", name)
+
+    def _version(self, found: MLflowVersion, aliases: dict[str, Any] | None = None) -> ModelVersion:
+        version = int(found.version)
+        held = found.aliases if aliases is None else [a for a, v in aliases.items() if int(v) == version]
+        return ModelVersion(
+            project=self.project,
+            name=found.name,
+            version=version,
+            run_id=found.run_id or "",
+            flavor=found.tags.get("flavor", ""),
+            created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+            aliases=tuple(sorted(held)),
+            tags=dict(found.tags),
+            source=found.source,
+        )
+
+
+def _signature(input_example: Any, output_example: Any) -> Any:
+    from mlflow.models import infer_signature
+
+    if input_example is None:
+        return None
+    try:
+        return infer_signature(input_example, output_example)
+    except Exception as error:
+        raise InvalidInput(
+            "input_example",
+            input_example,
+            f"gives no signature: {error}",
+            remedy="Give a numpy array, a data frame, or a dict of numpy arrays by input name.",
+        ) from error
+
+
+def _log(flavor: Flavor, model: Any, name: str, signature: Any) -> Any:
+    module = importlib.import_module(flavor.module)
+    pins = [f"{name}=={importlib.metadata.version(name)}" for name in flavor.requirements]
+    return module.log_model(
+        model, name=name, signature=signature, pip_requirements=pins, **dict(flavor.options)
+    )
+
+
+def _make_model(client: MlflowClient, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _models(client: MlflowClient, name: str | None) -> list[Any]:
+    if name is not None:
+        return [client.get_registered_model(name)]
+    found, token = [], None
+    while True:
+        page = client.search_registered_models(max_results=_PAGE, page_token=token)
+        found += list(page)
+        token = page.token
+        if not token:
+            return found
+
+
+def _versions(client: MlflowClient, name: str | None) -> list[Any]:
+    filter = None if name is None else f"name = '{check_model_name(name)}'"
+    found, token = [], None
+    while True:
+        page = client.search_model_versions(filter, max_results=_PAGE, page_token=token)
+        found += list(page)
+        token = page.token
+        if not token:
+            return found
+
+
+if TYPE_CHECKING:
+    _conforms: type[ModelRegistry] = MLflowRegistry
