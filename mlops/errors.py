@@ -59,6 +59,34 @@ class MLOpsError(Exception):
         # Errors cross process boundaries (Ray, executors); keyword-only state must survive.
         return _rebuild, (type(self), self.message, self.remedy, self.fields)
 
+    def to_json(self) -> dict[str, Any]:
+        """The one JSON shape of an error, in HTTP answers and `--json` output."""
+        fields = {name: value for name, value in self.fields.items() if value is not None}
+        return {
+            "error": {
+                "type": type(self).__name__,
+                "message": self.message,
+                "remedy": self.remedy,
+                "fields": fields,
+            }
+        }
+
+    @classmethod
+    def from_json(cls, body: object) -> MLOpsError:
+        """The error that `to_json` described; of the base class when the type is not known here."""
+        error = body.get("error") if isinstance(body, dict) else None
+        if not isinstance(error, dict):
+            return MLOpsError(f"an answer in no known shape: {_short(body)}")
+        fields = error.get("fields")
+        known = {kind.__name__: kind for kind in _subclasses(MLOpsError)}
+        kind = known.get(str(error.get("type")), MLOpsError)
+        return _rebuild(
+            kind,
+            str(error.get("message")),
+            str(error.get("remedy") or ""),
+            fields if isinstance(fields, dict) else {},
+        )
+
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message
 
@@ -67,6 +95,10 @@ def _rebuild(cls: type[MLOpsError], message: str, remedy: str, fields: dict[str,
     error = cls.__new__(cls)
     MLOpsError.__init__(error, message, remedy=remedy, **fields)
     return error
+
+
+def _subclasses(kind: type[MLOpsError]) -> list[type[MLOpsError]]:
+    return [kind, *(found for child in kind.__subclasses__() for found in _subclasses(child))]
 
 
 class ConfigError(MLOpsError):

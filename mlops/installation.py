@@ -139,7 +139,8 @@ class Installation:
     def choose_ports(self, names: Iterable[str]) -> dict[str, int]:
         """Choose and record a port for each name: the setting's, else the recorded one if it is
         free, else a free one. Raises `PortTaken` when a setting's port is another program's."""
-        recorded, chosen = self.ports(), {}
+        recorded = self.ports()
+        chosen: dict[str, int] = {}
         for name in names:
             wanted = int(getattr(self.config, f"{name}_port", 0))
             if wanted and not _is_free(wanted):

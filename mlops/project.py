@@ -6,7 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from mlops.errors import InvalidName, ProjectFileError, ProjectNotFound
 
@@ -154,10 +154,10 @@ def _text(path: Path, key: str, value: object) -> str:
     return value
 
 
-def _direction(path: Path, value: object) -> Literal["minimize", "maximize"]:
+def _direction(path: Path, value: str) -> Literal["minimize", "maximize"]:
     if value not in ("minimize", "maximize"):
         raise ProjectFileError(path, f"`metrics.direction` = {value!r}", remedy="Use minimize or maximize.")
-    return cast(Literal["minimize", "maximize"], value)
+    return value
 
 
 def _data_paths(path: Path, value: object) -> tuple[str, ...]:
@@ -182,7 +182,8 @@ def _quotas(path: Path, raw: dict[str, Any]) -> Quotas:
     for key, value in raw.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
             raise ProjectFileError(path, f"`quotas.{key}` = {value!r} must be a number above 0")
+    defaults = Quotas()
     return Quotas(
-        max_replicas=int(raw.get("max_replicas", Quotas.max_replicas)),
-        replica_cpus=float(raw.get("replica_cpus", Quotas.replica_cpus)),
+        max_replicas=int(raw.get("max_replicas", defaults.max_replicas)),
+        replica_cpus=float(raw.get("replica_cpus", defaults.replica_cpus)),
     )

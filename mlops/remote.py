@@ -1,0 +1,89 @@
+"""The gateway, as a client of it sees it: HTTP with a token, our errors in both directions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from mlops.entities import Deployment, DeploymentState
+from mlops.errors import MLOpsError, ServiceUnavailable
+
+
+class Gateway:
+    """Calls to one gateway with one token. Every verb raises the error the gateway answered with, and
+    `ServiceUnavailable` when it does not answer."""
+
+    def __init__(self, url: str, token: str, *, timeout_s: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(timeout_s, connect=3.0),
+            trust_env=False,
+        )
+
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """Send JSON, return the JSON of the answer (None for an empty one)."""
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise ServiceUnavailable("gateway", f"{self.url}: {error}") from error
+        try:
+            content = answer.json() if answer.content else None
+        except json.JSONDecodeError:
+            content = None
+        if answer.is_success:
+            return content
+        if not (isinstance(content, dict) and "error" in content):
+            raise ServiceUnavailable("gateway", f"{method} {path} answered {answer.status_code}")
+        raise MLOpsError.from_json(content)
+
+    def deploy(self, project: str, model: str, version: int, replicas: int) -> Deployment:
+        """Ask for a version to be served."""
+        body = {"version": version, "replicas": replicas}
+        return deployment_from_json(self.request("PUT", _deployment_path(project, model), body))
+
+    def undeploy(self, project: str, model: str) -> None:
+        """Ask for a model to be served no more."""
+        self.request("DELETE", _deployment_path(project, model))
+
+    def deployments(self, project: str | None = None) -> list[Deployment]:
+        """Every deployment within the token's reach, or a project's."""
+        rows = self.request("GET", "/api/deployments")
+        found = [deployment_from_json(row) for row in rows]
+        return [row for row in found if project in (None, row.project)]
+
+    def predict(self, project: str, model: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs of the served model: name -> nested lists."""
+        path = f"/projects/{quote(project, safe='')}/models/{quote(model, safe='')}/predict"
+        answer = self.request("POST", path, {"inputs": dict(inputs)})
+        return dict(answer["outputs"])
+
+    def ticket(self) -> str:
+        """A URL that logs a browser in, once, within a minute."""
+        return str(self.request("POST", "/api/tickets")["url"])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+def deployment_from_json(row: Mapping[str, Any]) -> Deployment:
+    """The entity that the gateway wrote as JSON."""
+    return Deployment(
+        **{
+            **row,
+            "state": DeploymentState(row["state"]),
+            "created_at": datetime.fromisoformat(row["created_at"]),
+            "updated_at": datetime.fromisoformat(row["updated_at"]),
+        }
+    )
+
+
+def _deployment_path(project: str, model: str) -> str:
+    return f"/api/projects/{quote(project, safe='')}/deployments/{quote(model, safe='')}"

@@ -1,0 +1,90 @@
+"""The composition root of one project: its backends, chosen by settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from mlops.backends import load
+from mlops.config import MLOpsConfig
+from mlops.data.base import DataStore
+from mlops.entities import ProjectWorkspace
+from mlops.errors import ProjectNotFound
+from mlops.installation import Installation, write_private
+from mlops.project import check_project_name
+from mlops.registry.base import ModelRegistry
+from mlops.tracking.base import RunTracker
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What a registered project works with. Nothing is contacted before a backend is used."""
+
+    info: ProjectWorkspace
+    installation: Installation
+
+    @classmethod
+    def open(cls, name: str, installation: Installation) -> Workspace:
+        """The workspace that registration recorded here; raises `ProjectNotFound`, `InvalidName`."""
+        try:
+            record = json.loads(_record(installation, check_project_name(name)).read_text())
+        except FileNotFoundError:
+            raise ProjectNotFound(name) from None
+        return cls(ProjectWorkspace(**{**record, "root": Path(record["root"])}), installation)
+
+    def save(self) -> None:
+        """Record the workspace, so that clients of this machine find it without any service."""
+        path = _record(self.installation, self.info.project_name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_private(path, json.dumps({**asdict(self.info), "root": str(self.info.root)}, indent=1))
+
+    def forget(self) -> None:
+        """Drop the record."""
+        _record(self.installation, self.info.project_name).unlink(missing_ok=True)
+
+    @cached_property
+    def tracking(self) -> RunTracker:
+        """The project's runs."""
+        return cast(RunTracker, self._backend("tracking", self.installation.config.tracking_backend))
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """The project's models."""
+        return cast(ModelRegistry, self._backend("registry", self.installation.config.registry_backend))
+
+    @cached_property
+    def data(self) -> DataStore:
+        """The project's data."""
+        return cast(DataStore, self._backend("data", self.installation.config.data_backend))
+
+    def token(self) -> str:
+        """The project's token for the gateway."""
+        return self.installation.secret(
+            self.installation.project_secret_name(self.info.project_name, "token")
+        )
+
+    @property
+    def token_file(self) -> Path:
+        """The 0600 file that holds the token."""
+        name = self.installation.project_secret_name(self.info.project_name, "token")
+        return self.installation.secret_file(name)
+
+    def _backend(self, capability: str, name: str) -> Any:
+        return load(capability, name).open(self.info, self.installation)
+
+
+def recorded_projects(installation: Installation) -> list[str]:
+    """Names of the projects that were registered here."""
+    return sorted(path.stem for path in (installation.root / "projects").glob("*.json"))
+
+
+def download_model(config: MLOpsConfig, project: str, model: str, version: int, folder: Path) -> Path:
+    """Bring a registered version's files into `folder`; returns the model's folder (its MLmodel inside)."""
+    return Workspace.open(project, Installation(config)).registry.download(model, version, folder)
+
+
+def _record(installation: Installation, name: str) -> Path:
+    return installation.root / "projects" / f"{name}.json"
