@@ -14,10 +14,11 @@ from drilling import plots
 from drilling.config import TrainingConfig
 from drilling.dataset import Hole, HoleSet, load_holes
 from drilling.errors import TooFewHoles
-from drilling.evaluation import DepthError, as_metrics, depth_errors
+from drilling.evaluation import DepthError, as_metrics, depth_errors, mean_error_mm
 from drilling.export import INPUTS, OUTPUT, check_parity, to_onnx
 from drilling.fitting import Examples, Schedule, best_device, fit, predict
 from drilling.folds import Split, hold_out
+from drilling.labeling import KEY_POINTS
 from drilling.model import KeypointModel, ModelSize
 from drilling.windows import stacked
 from mlops import DataVersion, MLOpsClient, ModelVersion, Run
@@ -51,7 +52,7 @@ class TrainingOutcome:
     @property
     def example(self) -> Hole:
         """The first held-out hole."""
-        return self.dataset.holes[self.split.held_out[0]]
+        return self.dataset.holes[int(self.split.held_out[0])]
 
 
 class IntegratedTrainingPipeline:
@@ -74,9 +75,8 @@ class IntegratedTrainingPipeline:
         dataset = load_holes(Path(self._client.project.root) / data_version.path, progress=self._progress)
         if len(dataset.holes) < _LEAST_HOLES:
             raise TooFewHoles(len(dataset.holes), _LEAST_HOLES)
-        split = hold_out(
-            [hole.groups for hole in dataset.holes], self._config.held_out_share, self._config.seed
-        )
+        groups = [hole.groups for hole in dataset.holes]
+        split = hold_out(groups, self._config.held_out_share, self._config.seed)
         with self._client.start_run(
             run_name=f"keypoints-{len(dataset.holes)}-holes",
             tags=_tags(dataset, split),
@@ -119,10 +119,8 @@ class IntegratedTrainingPipeline:
 
             def record(epoch: int, loss: float) -> None:
                 found = depth_errors(predict(model, held_out), held_out.labels_mm.cpu().double().numpy())
-                metrics = as_metrics(found, "val")
-                self._client.log_metrics(
-                    {"train_loss": loss, "val_mae_mm": metrics["val_mae_mm"]}, step=epoch
-                )
+                metrics = {"train_loss": loss} | ({"val_mae_mm": mean_error_mm(found)} if found else {})
+                self._client.log_metrics(metrics, step=epoch)
 
             fit(model, training, schedule, record, progress=self._progress)
         return model, held_out
@@ -139,7 +137,8 @@ class IntegratedTrainingPipeline:
         exported = to_onnx(model)
         parity = check_parity(exported, model, signals, position)
         inputs = dict(zip(INPUTS, (signals[:1], position[:1]), strict=True))
-        output = predict(model, Examples.from_arrays((*inputs.values(), np.zeros((1, 3), np.float32)), _CPU))
+        unlabelled = np.full((1, len(KEY_POINTS)), np.nan, dtype=np.float32)
+        output = predict(model, Examples.from_arrays((signals[:1], position[:1], unlabelled), _CPU))
         self._client.log_model(model, name=f"{MODEL_NAME}-torch", flavor="torch", register=False)
         version = self._registered(exported, inputs, output.astype(np.float32))
         return version, parity
@@ -147,7 +146,7 @@ class IntegratedTrainingPipeline:
     def _registered(
         self, exported: onnx.ModelProto, inputs: dict[str, NDArray[np.float32]], output: NDArray[np.float32]
     ) -> ModelVersion:
-        version = self._client.log_model(
+        version: ModelVersion | None = self._client.log_model(
             exported,
             name=MODEL_NAME,
             flavor="onnx",
