@@ -154,7 +154,7 @@ def _text(path: Path, key: str, value: object) -> str:
     return value
 
 
-def _direction(path: Path, value: str) -> Literal["minimize", "maximize"]:
+def _direction(path: Path, value: object) -> Literal["minimize", "maximize"]:
     if value not in ("minimize", "maximize"):
         raise ProjectFileError(path, f"`metrics.direction` = {value!r}", remedy="Use minimize or maximize.")
     return value

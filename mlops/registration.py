@@ -44,6 +44,10 @@ def register(folder: Path, installation: Installation, store: Store) -> Workspac
 
 
 def _check_free(project: Project, store: Store) -> None:
+    # Before MLflow is touched: preparing another project's namespace would change its password.
+    for other in store.projects.all():
+        if other.namespace == project.namespace and other.project_name != project.name:
+            raise ProjectExists(other.project_name, str(other.root))
     try:
         known = store.projects.get(project.name)
     except ProjectNotFound:

@@ -51,18 +51,9 @@ def initialise(installation: Installation) -> None:
     Raises `DataDirectoryBroken` where something half-made or foreign stands, `ServiceStartFailed`
     when initdb fails.
     """
-    data = installation.postgres_dir
-    if (data / "PG_VERSION").is_file() and (data / "global" / "pg_control").is_file():
-        _check_version(data)
+    if examine(installation):
         return
-    if data.exists() and any(data.iterdir()):
-        raise DataDirectoryBroken(
-            "postgres",
-            data,
-            "is not a whole data directory",
-            remedy=f"Move it away if it holds nothing you need (`mv {data} {data}.broken`), then run"
-            " `efficientai-toolkit mlops:setup` again.",
-        )
+    data = installation.postgres_dir
     with tempfile.TemporaryDirectory(prefix=".initdb-", dir=installation.root) as part:
         password_file = Path(part) / "password"
         write_private(password_file, installation.secret("postgres_password"))
@@ -79,6 +70,25 @@ def initialise(installation: Installation) -> None:
         if data.exists():
             data.rmdir()
         fresh.rename(data)
+
+
+def examine(installation: Installation) -> bool:
+    """Whether a whole data directory of our version stands; raises `DataDirectoryBroken` where
+    something else does, and `ServiceStartFailed` where Postgres cannot run."""
+    _as_unprivileged()
+    data = installation.postgres_dir
+    if (data / "PG_VERSION").is_file() and (data / "global" / "pg_control").is_file():
+        _check_version(data)
+        return True
+    if data.exists() and any(data.iterdir()):
+        raise DataDirectoryBroken(
+            "postgres",
+            data,
+            "is not a whole data directory",
+            remedy=f"Move it away if it holds nothing you need (`mv {data} {data}.broken`), then run"
+            " `efficientai-toolkit mlops:setup` again.",
+        )
+    return False
 
 
 def check(url: str, data: Path, pids: frozenset[int]) -> str | None:

@@ -1,0 +1,106 @@
+"""mlops:status, logs, doctor, dashboard: looking at the stack."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlops.cli.context import admin_gateway, installation
+from mlops.cli.output import Json, emit, emit_table
+from mlops.entities import ServiceState
+from mlops.services.names import SERVICES
+
+
+def status(as_json: Json = False) -> None:
+    """Show each service: its state, since when, restarts, address. Exits with 7 unless all answer.
+
+    Example: efficientai-toolkit mlops:status --json
+    """
+    from mlops.services.status import read_status
+
+    statuses = read_status(installation())
+    if as_json:
+        emit(statuses, True, "")
+    else:
+        rows = [
+            {
+                "SERVICE": seen.name,
+                "STATE": seen.state.value,
+                "SINCE": seen.since,
+                "RESTARTS": seen.restarts,
+                "ADDRESS": seen.address,
+                "DETAIL": seen.detail,
+            }
+            for seen in statuses
+        ]
+        emit_table(rows, False, "")
+    if any(seen.state not in (ServiceState.HEALTHY, ServiceState.EXTERNAL) for seen in statuses):
+        raise typer.Exit(7)
+
+
+def logs(
+    service: Annotated[str | None, typer.Argument(help=f"One of {', '.join(SERVICES)}, supervisor.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 40,
+    as_json: Json = False,
+) -> None:
+    """Show the services' logs.
+
+    Example: efficientai-toolkit mlops:logs mlflow -f
+    """
+    from mlops.services.logs import LogLine, follow_logs, last_lines
+
+    here = installation()
+
+    def show(line: LogLine) -> None:
+        emit(line, as_json, line.text if service else f"{line.service:<10} {line.text}")
+
+    for line in last_lines(here.logs_dir, service, lines):
+        show(line)
+    if follow:
+        for line in follow_logs(here.logs_dir, service):
+            show(line)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look for what commonly goes wrong, and say how to mend it. Exits with 7 when something is.
+
+    Example: efficientai-toolkit mlops:doctor
+    """
+    from mlops.services.doctor import examine
+
+    findings = examine(installation())
+    if as_json:
+        emit(findings, True, "")
+    else:
+        for found in findings:
+            print(f"{found.level.value:<7} {found.subject}: {found.detail}")
+            if found.remedy:
+                print(f"        → {found.remedy}")
+    if any(found.level.value == "error" for found in findings):
+        raise typer.Exit(7)
+
+
+def dashboard(
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Open the dashboard, logged in by a link that works once within a minute.
+
+    Example: efficientai-toolkit mlops:dashboard --no-open
+    """
+    import webbrowser
+
+    url = admin_gateway().ticket()
+    emit({"url": url}, as_json, url)
+    if open_browser and not as_json:
+        webbrowser.open(url)
+
+
+COMMANDS = {
+    "mlops:status": status,
+    "mlops:logs": logs,
+    "mlops:doctor": doctor,
+    "mlops:dashboard": dashboard,
+}
