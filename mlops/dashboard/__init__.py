@@ -1,1 +1,1 @@
-"""The pages over all projects."""
+"""The web page over all projects, rendered on the server."""

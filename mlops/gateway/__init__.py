@@ -1,1 +1,1 @@
-"""The one door: HTTP, authentication, inference."""
+"""The one door: authentication, the JSON API, inference, and the dashboard behind it."""

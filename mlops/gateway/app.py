@@ -1,0 +1,66 @@
+"""The gateway as an ASGI app over a platform that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from fastapi import Depends, FastAPI
+from starlette.middleware import Middleware
+
+from mlops.dashboard.pages import Pages, dashboard_routes, static_files
+from mlops.gateway.auth import Authentication, project_within_reach
+from mlops.gateway.bodies import BodyLimit
+from mlops.gateway.errors import add_error_handlers
+from mlops.gateway.origins import OriginCheck
+from mlops.gateway.responses import Responses
+from mlops.gateway.routes.deployments import deployment_routes
+from mlops.gateway.routes.inference import inference_routes
+from mlops.gateway.routes.login import login_routes
+from mlops.gateway.routes.projects import project_routes
+from mlops.gateway.routes.status import status_routes
+from mlops.gateway.sessions import Sessions
+from mlops.gateway.tickets import Tickets
+from mlops.platform import Platform
+
+
+def create_app(platform: Platform) -> FastAPI:
+    """The gateway and dashboard of `platform`, which is started and stopped with the app."""
+    pages = Pages()
+    sessions = Sessions(platform.session_key, platform.addresses.gateway)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await platform.start()
+        try:
+            yield
+        finally:
+            await platform.stop()
+
+    app = FastAPI(
+        title="efficientai-toolkit",
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(project_within_reach)],
+        middleware=[
+            Middleware(Responses),
+            Middleware(OriginCheck, host=urlsplit(platform.addresses.gateway).hostname or ""),
+            Middleware(Authentication, platform=platform, sessions=sessions),
+            Middleware(BodyLimit),
+        ],
+    )
+    add_error_handlers(app)
+    for routes in (
+        status_routes(platform),
+        project_routes(platform),
+        deployment_routes(platform),
+        inference_routes(platform),
+        login_routes(platform, pages, sessions, Tickets()),
+        dashboard_routes(platform, pages),
+    ):
+        app.include_router(routes)
+    app.mount("/static", static_files())
+    return app

@@ -1,0 +1,1 @@
+"""The gateway's routes, a file per noun. Each is a function of the platform that returns a router."""

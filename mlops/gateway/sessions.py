@@ -1,0 +1,65 @@
+"""Browser sessions without a table: signed cookies, and the CSRF tokens of forms."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from starlette.responses import Response
+
+from mlops.store.tokens import Principal, Role
+
+LIFETIME_S = 12 * 3600
+
+
+class Sessions:
+    """Issues and reads session cookies. Cookies ignore ports, so the name carries ours: two
+    installations on one host keep their sessions apart."""
+
+    def __init__(self, key: str, gateway_url: str) -> None:
+        parts = urlsplit(gateway_url)
+        self.cookie = f"mlops_session_{parts.port or 0}"
+        self.login_cookie = f"mlops_login_{parts.port or 0}"
+        self._secure = parts.scheme == "https"
+        self._key = key.encode()
+
+    def issue(self, principal: Principal) -> str:
+        """A cookie's value, good for 12 hours."""
+        claims = [
+            principal.role.value,
+            principal.project,
+            int(time.time()) + LIFETIME_S,
+            secrets.token_hex(8),
+        ]
+        payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+        return f"{payload}.{self._sign('session', payload)}"
+
+    def read(self, value: str) -> Principal | None:
+        """Who the cookie says calls; None when it is forged or has run out."""
+        payload, _, signature = value.partition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign("session", payload).encode()):
+            return None
+        role, project, expires, _ = json.loads(base64.urlsafe_b64decode(payload))
+        return Principal(Role(role), project) if time.time() < expires else None
+
+    def csrf(self, binding: str) -> str:
+        """The token a form must send back; `binding` is the cookie it belongs to."""
+        return self._sign("csrf", binding)
+
+    def check_csrf(self, binding: str, token: str) -> bool:
+        """Whether a form's token belongs to the cookie it came with."""
+        return bool(binding) and hmac.compare_digest(token.encode(), self.csrf(binding).encode())
+
+    def set_cookie(self, response: Response, name: str, value: str, *, max_age: int = LIFETIME_S) -> None:
+        """Set a cookie no script and no other site can use."""
+        response.set_cookie(
+            name, value, max_age=max_age, path="/", httponly=True, samesite="strict", secure=self._secure
+        )
+
+    def _sign(self, purpose: str, text: str) -> str:
+        return hmac.new(self._key, f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,261 @@
+"""All projects, services and the store as one object: what the gateway and the dashboard see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from mlops.config import MLOpsConfig
+from mlops.entities import Deployment, DeploymentState, ProjectWorkspace, Run, ServiceStatus
+from mlops.errors import DeploymentNotFound, InvalidInput, ServiceUnavailable, Unauthorized
+from mlops.installation import Installation
+from mlops.project import check_model_name, check_project_name
+from mlops.serving.routing import Answer, Router
+from mlops.store.store import Store
+from mlops.store.tokens import Principal, Role
+
+log = logging.getLogger(__name__)
+
+MAX_REPLICAS = 64
+_PREPARE_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where people and programs find the platform."""
+
+    gateway: str
+    """URL of the gateway, without a trailing slash."""
+    mlflow: str = ""
+    """URL of MLflow; empty where there is none."""
+
+
+class Platform:
+    """One installation. Verbs block on Postgres unless they are `async`; each raises
+    `ServiceUnavailable` when it does not answer, and `InvalidName` for a name that is not safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        router: Router,
+        services: Callable[[], list[ServiceStatus]],
+        addresses: Addresses,
+        *,
+        session_key: str,
+        admin_token: str | None = None,
+    ) -> None:
+        self.addresses = addresses
+        self.session_key = session_key
+        self._store = store
+        self._router = router
+        self._services = services
+        self._admin_token = admin_token
+        self._callers = _Callers(store)
+        self._prepared = True
+        self._preparing: asyncio.Task[None] | None = None
+
+    @classmethod
+    def open(cls, config: MLOpsConfig) -> Platform:
+        """The installation that `config` places; touches no server. Raises `ConfigError` before
+        set-up, and before the first start has chosen ports."""
+        from mlops.services.status import read_status
+
+        installation = Installation(config)
+        url = installation.database_url()
+        store = Store(url)
+        router = Router(store, database_url=url, replica_secret=installation.secret("replica_secret"))
+        return cls(
+            store,
+            router,
+            lambda: read_status(installation),
+            Addresses(installation.gateway_url, installation.mlflow_url),
+            session_key=installation.secret("session_key"),
+            admin_token=installation.secret("admin_token"),
+        )
+
+    # -- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin routing, and prepare the database in the background as soon as it answers."""
+        self._prepared = False
+        await self._router.start()
+        self._preparing = asyncio.create_task(self._prepare_until_done(), name="prepare")
+
+    async def stop(self) -> None:
+        """End what `start` began and close the connections."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._preparing
+        await self._router.stop()
+        self._store.close()
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the tables are migrated and the admin's token is known."""
+        return self._prepared
+
+    def prepare(self) -> None:
+        """Migrate the tables and let the admin's token in; safe to repeat."""
+        self._store.upgrade()
+        if self._admin_token:
+            self._store.tokens.put(self._admin_token, Role.ADMIN)
+        self._prepared = True
+
+    async def _prepare_until_done(self) -> None:
+        while not self._prepared:
+            try:
+                await asyncio.to_thread(self.prepare)
+            except (ServiceUnavailable, SQLAlchemyError) as error:
+                log.warning("the database is not ready yet: %s", str(error).splitlines()[0])
+                await asyncio.sleep(_PREPARE_PAUSE_S)
+
+    # -- callers --------------------------------------------------------------------------------
+
+    def remembered(self, token: str) -> Principal | None:
+        """Who holds the token, if that was asked a moment ago; never blocks."""
+        return self._callers.fresh(token)
+
+    def authenticate(self, token: str) -> Principal:
+        """Who holds the token; raises `Unauthorized`. A known one stays good for some minutes while
+        Postgres is away."""
+        if not self._prepared:
+            raise ServiceUnavailable("postgres", "its tables are being prepared")
+        return self._callers.find(token)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def services(self) -> list[ServiceStatus]:
+        """The services as the supervisor last saw them."""
+        return self._services()
+
+    def projects(self) -> list[ProjectWorkspace]:
+        """Every project, by name."""
+        return self._store.projects.all()
+
+    def project(self, name: str) -> ProjectWorkspace:
+        """One project; raises `ProjectNotFound`."""
+        return self._store.projects.get(check_project_name(name, "project"))
+
+    def project_settings(self, name: str) -> dict[str, Any]:
+        """What its project.toml said at registration; raises `ProjectNotFound`."""
+        return self._store.projects.settings(check_project_name(name, "project"))
+
+    def latest_runs(self, project: str, count: int = 1) -> list[Run]:
+        """The newest runs with their pages in MLflow; raises `ProjectNotFound`."""
+        workspace = self.project(project)
+        return [
+            replace(run, url=self._run_url(workspace, run))
+            for run in self._store.runs.latest(project, max(1, min(count, 1000)))
+        ]
+
+    def deployments(self, project: str | None = None) -> list[Deployment]:
+        """Every deployment, or a project's, with full URLs; by project and model, newest first."""
+        if project is not None:
+            check_project_name(project, "project")
+        return [self._with_full_url(found) for found in self._store.deployments.all(project)]
+
+    def deployment(self, project: str, model: str) -> Deployment:
+        """The deployment that serves the model, else its newest; raises `DeploymentNotFound`."""
+        check_model_name(model)
+        found = [deployment for deployment in self.deployments(project) if deployment.model == model]
+        if not found:
+            raise DeploymentNotFound(project, model)
+        running = (deployment for deployment in found if deployment.state is DeploymentState.RUNNING)
+        return next(running, found[0])
+
+    # -- changing -------------------------------------------------------------------------------
+
+    def deploy(self, project: str, model: str, version: int, replicas: int, who: str) -> Deployment:
+        """Ask for a version to serve, and write down who did. Returns at once: the worker does it.
+
+        Raises `ProjectNotFound`, and `InvalidInput` for a version or replica count out of range.
+        """
+        check_model_name(model)
+        _check_range("version", version, 1, 2**31 - 1)
+        _check_range("replicas", replicas, 1, MAX_REPLICAS)
+        self.project(project)
+        wanted = self._store.deployments.want(project, model, version, replicas)
+        self._store.audit.record(who, "deploy", project, model=model, version=version, replicas=replicas)
+        return self._with_full_url(wanted)
+
+    def undeploy(self, project: str, model: str, who: str) -> list[Deployment]:
+        """Ask for every version of the model to stop, and write down who did; raises
+        `DeploymentNotFound`."""
+        check_project_name(project, "project")
+        check_model_name(model)
+        stopping = self._store.deployments.want_removal(project, model)
+        self._store.audit.record(who, "undeploy", project, model=model)
+        return [self._with_full_url(deployment) for deployment in stopping]
+
+    async def infer(self, project: str, model: str, body: bytes, *, request_id: str = "") -> Answer:
+        """Have the model answer; raises what `Router.infer` does."""
+        check_project_name(project, "project")
+        check_model_name(model)
+        return await self._router.infer(project, model, body, request_id=request_id)
+
+    # -- addresses ------------------------------------------------------------------------------
+
+    def _with_full_url(self, deployment: Deployment) -> Deployment:
+        return replace(deployment, url=self.addresses.gateway + deployment.url)
+
+    def _run_url(self, workspace: ProjectWorkspace, run: Run) -> str:
+        if not self.addresses.mlflow:
+            return ""
+        page = f"{self.addresses.mlflow}/#/experiments/{workspace.mlflow_experiment_id}/runs/{run.id}"
+        return f"{page}?workspace={quote(workspace.namespace, safe='')}"
+
+
+class _Callers:
+    """Who holds which token, asked of Postgres at most every few seconds a token."""
+
+    FRESH_S = 5.0
+    STALE_S = 300.0
+    RETRY_S = 1.0
+    MOST = 1024
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[bytes, tuple[Principal, float, float]] = {}
+        """Digest of the token -> (who, when Postgres said so, until when not to ask again)."""
+
+    def fresh(self, token: str) -> Principal | None:
+        known = self._known.get(_digest(token))
+        return known[0] if known is not None and time.monotonic() < known[2] else None
+
+    def find(self, token: str) -> Principal:
+        digest, now = _digest(token), time.monotonic()
+        try:
+            principal = self._store.tokens.find(token)
+        except ServiceUnavailable:
+            known = self._known.get(digest)
+            if known is None or now - known[1] > self.STALE_S:
+                raise
+            self._known[digest] = (known[0], known[1], now + self.RETRY_S)
+            return known[0]
+        if principal is None:
+            self._known.pop(digest, None)
+            raise Unauthorized
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        self._known[digest] = (principal, now, now + self.FRESH_S)
+        return principal
+
+
+def _digest(token: str) -> bytes:
+    # The tokens themselves are not kept in memory.
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _check_range(field: str, value: int, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidInput(field, value, "is out of range", remedy=f"Use {least} to {most}.")
