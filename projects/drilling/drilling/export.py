@@ -3,6 +3,7 @@
 import copy
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
@@ -80,11 +81,12 @@ def check_parity(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter reports each of its stages on the output; they are not news to a user."""
+    """The exporter tells of its stages and of its own deprecations; neither is news to a user."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with redirect_stdout(io.StringIO()):
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(level)

@@ -27,6 +27,7 @@ __all__ = ["IntegratedTrainingPipeline", "TrainingConfig", "TrainingOutcome"]
 
 MODEL_NAME = "keypoints"
 _LEAST_HOLES = 10
+_CPU = torch.device("cpu")
 
 Floats = NDArray[np.float64]
 
@@ -160,18 +161,18 @@ class IntegratedTrainingPipeline:
 
     def _draw(self, dataset: HoleSet, split: Split, predicted: Floats, labels: Floats) -> None:
         measured = "against the truth (synthetic)" if dataset.has_truth else "against the automatic labels"
-        first = dataset.holes[split.held_out[0]]
+        title = f"{labels.shape[0]} held-out holes, {measured}"
+        figures = {"errors.png": plots.error_figure(predicted, labels, title)}
+        by_error = np.argsort(np.nan_to_num(np.abs(predicted - labels)).max(axis=1))
+        for name, place in (
+            ("typical", by_error[by_error.size // 2]),
+            ("worst", by_error[-1]),
+        ):
+            hole = dataset.holes[int(split.held_out[place])]
+            figures[f"hole_{name}.png"] = plots.hole_figure(hole, predicted[place])
         with tempfile.TemporaryDirectory() as folder:
-            hole = plots.save_figure(plots.hole_figure(first, predicted[0]), Path(folder, "hole.png"))
-            title = f"{labels.shape[0]} held-out holes, {measured}"
-            errors = plots.save_figure(
-                plots.error_figure(predicted, labels, title), Path(folder, "errors.png")
-            )
-            for path in (hole, errors):
-                self._client.log_artifact(path, "figures")
-
-
-_CPU = torch.device("cpu")
+            for name, figure in figures.items():
+                self._client.log_artifact(plots.save_figure(figure, Path(folder, name)), "figures")
 
 
 def _examples(dataset: HoleSet, places: NDArray[np.int64], device: torch.device) -> Examples:

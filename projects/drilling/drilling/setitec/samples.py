@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -29,6 +28,8 @@ def read_samples(
         return None
     cells = _cells(body, delimiter, first_row, section.title, problems)
     columns = _column_names(header, cells.width, problems)
+    if "position_mm" not in columns:
+        return None
     table = _named(cells, columns, first_row, problems)
     table = _without_blank_rows(table, first_row, problems)
     current = pl.any_horizontal(pl.col("torque_a", "thrust_a").is_not_null())
@@ -56,43 +57,43 @@ def _names_and_body(section: Section, delimiter: str, problems: list[Problem]) -
 
 
 def _cells(body: str, delimiter: str, first_row: int, title: str, problems: list[Problem]) -> pl.DataFrame:
-    lines = body.count("\n") + 1
-    width = len(body.split("\n", 1)[0].rstrip("\t; ").split(delimiter))
-    if body.count(delimiter) != lines * (width - 1):
-        width = _uneven_width(body, delimiter, width, first_row, problems)
-    source = body.replace(",", ".").encode()
-    schema = {f"c{position}": pl.Float64 for position in range(width)}
-    try:
-        return _parsed(source, delimiter, schema)
-    except pl.exceptions.ComputeError:
-        texts = _parsed(source, delimiter, dict.fromkeys(schema, pl.String))
-        return _numbers(texts, first_row, title, problems)
+    body = body.replace(",", ".")
+    width = body.split("\n", 1)[0].count(delimiter) + 1
+    if body.count(delimiter) == (body.count("\n") + 1) * (width - 1):
+        try:
+            return _parsed(body, delimiter, width)
+        except pl.exceptions.PolarsError:
+            pass
+    texts = _aligned(body, delimiter, first_row, problems)
+    return _numbers(texts, first_row, title, problems)
 
 
-def _parsed(source: bytes, delimiter: str, schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+def _parsed(body: str, delimiter: str, width: int) -> pl.DataFrame:
+    """The cells as numbers; PolarsError where a row is longer than the first or a cell is no number."""
     return pl.read_csv(
-        io.BytesIO(source),
+        io.BytesIO(body.encode()),
         separator=delimiter,
         has_header=False,
-        schema=schema,
+        schema={f"c{place}": pl.Float64 for place in range(width)},
         quote_char=None,
-        truncate_ragged_lines=True,
-        raise_if_empty=False,
     )
 
 
-def _uneven_width(body: str, delimiter: str, width: int, first_row: int, problems: list[Problem]) -> int:
-    """The commonest width of the rows; those that differ in more than padding are named."""
-    widths = [len(line.rstrip("\t; ").split(delimiter)) for line in body.split("\n")]
+def _aligned(body: str, delimiter: str, first_row: int, problems: list[Problem]) -> pl.DataFrame:
+    """The cells as texts, in rows of the commonest width; rows that differ from it are named."""
+    rows = [line.rstrip("\t; ").split(delimiter) for line in body.split("\n")]
+    widths = [len(row) for row in rows]
     commonest = max(set(widths), key=widths.count)
-    uneven = [row for row, count in enumerate(widths, first_row) if count not in (commonest, 1)]
-    for row in uneven[:_MOST_ROWS_NAMED]:
-        detail = f"{widths[row - first_row]} values, not {commonest}"
-        problems.append(Problem("uneven_row", names.DATAS, row, detail))
+    uneven = [place for place, row in enumerate(rows) if len(row) != commonest and row != [""]]
+    problems.extend(
+        Problem("uneven_row", names.DATAS, first_row + place, f"{widths[place]} values, not {commonest}")
+        for place in uneven[:_MOST_ROWS_NAMED]
+    )
     if len(uneven) > _MOST_ROWS_NAMED:
         detail = f"{len(uneven) - _MOST_ROWS_NAMED} more rows of uneven length"
         problems.append(Problem("uneven_row", names.DATAS, None, detail))
-    return commonest
+    columns = zip(*(row[:commonest] + [""] * (commonest - len(row)) for row in rows), strict=True)
+    return pl.DataFrame([pl.Series(f"c{place}", cells) for place, cells in enumerate(columns)])
 
 
 def _numbers(texts: pl.DataFrame, first_row: int, title: str, problems: list[Problem]) -> pl.DataFrame:
@@ -137,6 +138,9 @@ def _named(
 ) -> pl.DataFrame:
     kept = {name: cells.columns[place] for place, name in enumerate(columns) if name is not None}
     table = cells.select(pl.col(column).alias(name) for name, column in kept.items())
+    endless = table.select((pl.all().is_infinite() | pl.all().is_nan()).sum()).sum_horizontal().sum()
+    if endless:
+        problems.append(Problem("not_finite", names.DATAS, None, f"{endless} values left empty"))
     table = table.with_columns(pl.when(pl.all().is_finite()).then(pl.all()))
     missing = [name for name in names.COMMON_SIGNALS if name not in kept]
     problems.extend(

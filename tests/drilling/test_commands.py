@@ -1,0 +1,50 @@
+"""The project's commands and its description."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import typer
+from typer.testing import CliRunner
+
+from drilling.cli import demo, generate
+
+PROJECT = Path(__file__).parents[2] / "projects" / "drilling"
+
+
+def test_generate_writes_a_set(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(generate)
+    result = CliRunner().invoke(app, [str(tmp_path / "out"), "--holes", "2"])
+    assert result.exit_code == 0, result.output
+    assert "2 synthetic logs written to" in result.output
+    assert len(list((tmp_path / "out").glob("*.xls"))) == 2
+
+
+def test_demo_describes_its_options() -> None:
+    app = typer.Typer()
+    app.command()(demo)
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"})
+    assert result.exit_code == 0
+    for option in ("--logs", "--holes", "--epochs", "--json"):
+        assert option in result.output
+
+
+def test_listing_the_commands_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'polars', 'matplotlib', 'onnx'}"
+    code = f"import sys, drilling.cli; print(sorted({heavy} & set(sys.modules)))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
+
+
+def test_the_commands_of_the_project_file_exist() -> None:
+    description = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    commands = description["project"]["entry-points"]["mlops.commands"]
+    assert set(commands) == {"drilling:demo", "drilling:generate"}
+    for target in commands.values():
+        module, function = target.split(":")
+        assert callable(getattr(import_module(module), function))
