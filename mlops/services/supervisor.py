@@ -67,6 +67,10 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, stop.set)
+        await self.run_until(stop)
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set; leaves no process behind."""
         tasks = [asyncio.create_task(part.run()) for part in self._parts]
         reporter = asyncio.create_task(self._report())
         stopped = asyncio.create_task(stop.wait())

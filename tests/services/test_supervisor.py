@@ -1,0 +1,255 @@
+"""The supervisor, over small real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mlops.entities import ServiceState
+from mlops.services import processes, supervisor
+from mlops.services.base import External, Service
+from mlops.services.probes import http_probe, port_probe
+from mlops.services.supervisor import Supervisor
+
+# A server that answers 200; with an argument, its child holds the port, as MLflow's workers do.
+_SERVER = """
+import http.server, os, socketserver, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"ok")
+    def log_message(self, *args): pass
+if len(sys.argv) > 2 and os.fork():
+    os.wait()
+    sys.exit(1)
+print("serving", flush=True)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def server(name: str, port: int, *arguments: str, **options: object) -> Service:
+    return Service(
+        name=name,
+        command=[sys.executable, "-c", _SERVER, str(port), *arguments],
+        probe=http_probe(f"http://127.0.0.1:{port}/", port),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+class Stack:
+    """A running supervisor and what it reports."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def state(self, name: str) -> dict[str, object]:
+        try:
+            seen = json.loads((self.home / "status.json").read_text())
+        except OSError:
+            return {"state": "none", "pid": None, "restarts": 0, "detail": ""}
+        return next(row for row in seen["services"] if row["name"] == name)
+
+    async def until(
+        self, name: str, condition: Callable[[dict[str, object]], bool], seconds: float = 15
+    ) -> dict:
+        deadline = time.monotonic() + seconds
+        while not condition(self.state(name)):
+            assert time.monotonic() < deadline, self.state(name)
+            await asyncio.sleep(0.02)
+        return self.state(name)
+
+    async def healthy(self, name: str) -> dict[str, object]:
+        return await self.until(name, lambda seen: seen["state"] == ServiceState.HEALTHY)
+
+
+@asynccontextmanager
+async def supervised(
+    home: Path, *services: Service, externals: tuple[External, ...] = ()
+) -> AsyncIterator[Stack]:
+    keeper = Supervisor(
+        home,
+        services,
+        externals,
+        logs=home,
+        status_file=home / "status.json",
+        environment=dict(os.environ),
+    )
+    stop = asyncio.Event()
+    task = asyncio.create_task(keeper.run_until(stop))
+    try:
+        yield Stack(home)
+    finally:
+        stop.set()
+        await task
+        assert processes.marked(home) == []
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(test())  # type: ignore[arg-type]
+
+
+def test_dependants_start_after_what_they_need(tmp_path: Path) -> None:
+    async def test() -> None:
+        order: list[str] = []
+        first = server("first", free_port(), when_ready=lambda: order.append("first ready"))
+        second = server("second", free_port(), after=("first",), before_spawn=lambda: order.append("second"))
+        async with supervised(tmp_path, second, first) as stack:
+            await stack.healthy("second")
+            assert order == ["first ready", "second"]
+
+    run(test)
+
+
+def test_killed_process_is_back(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with supervised(tmp_path, server("web", free_port())) as stack:
+            pid = (await stack.healthy("web"))["pid"]
+            assert isinstance(pid, int)
+            os.kill(pid, signal.SIGKILL)
+            again = await stack.until(
+                "web", lambda seen: seen["restarts"] == 1 and seen["state"] == "healthy"
+            )
+            assert again["pid"] != pid
+
+    run(test)
+
+
+def test_orphans_of_a_killed_parent_are_ended_before_the_respawn(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with supervised(tmp_path, server("web", free_port(), "child")) as stack:
+            pid = (await stack.healthy("web"))["pid"]
+            assert isinstance(pid, int)
+            (orphan,) = psutil.Process(pid).children()
+            os.kill(pid, signal.SIGKILL)
+            await stack.restarted("web")
+            assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+
+    run(test)
+
+
+def test_foreign_server_on_the_port_is_not_taken_for_ours(tmp_path: Path) -> None:
+    async def test() -> None:
+        port = free_port()
+        foreign = subprocess.Popen([sys.executable, "-c", _SERVER, str(port)])
+        try:
+            async with supervised(tmp_path, server("web", port)) as stack:
+                seen = await stack.until("web", lambda seen: seen["state"] == "unhealthy")
+                assert "exited with 1" in str(seen["detail"])
+                assert "Address already in use" in str(seen["detail"])
+        finally:
+            foreign.kill()
+            foreign.wait()
+
+    run(test)
+
+
+def test_deaf_process_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "UNHEALTHY_PATIENCE_S", 0.5)
+    monkeypatch.setattr(supervisor, "POLL_HEALTHY_S", 0.1)
+
+    async def test() -> None:
+        port = free_port()
+        service = replace(
+            server("web", port), probe=http_probe(f"http://127.0.0.1:{port}/", port, timeout_s=0.3)
+        )
+        async with supervised(tmp_path, service) as stack:
+            pid = (await stack.healthy("web"))["pid"]
+            assert isinstance(pid, int)
+            os.kill(pid, signal.SIGSTOP)
+            again = await stack.until(
+                "web", lambda seen: seen["restarts"] == 1 and seen["state"] == "healthy"
+            )
+            assert again["pid"] != pid
+
+    run(test)
+
+
+def test_service_that_cannot_start_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    async def test() -> None:
+        command = [sys.executable, "-c", "raise SystemExit('no database, no server')"]
+        service = Service(name="web", command=command, probe=port_probe(free_port()))
+        async with supervised(tmp_path, service) as stack:
+            seen = await stack.until("web", lambda seen: seen["state"] == "unhealthy")
+            assert "no database, no server" in str(seen["detail"])
+
+    run(test)
+
+
+def test_hook_that_fails_ends_the_life_not_the_supervisor(tmp_path: Path) -> None:
+    async def test() -> None:
+        failures = iter([True, False])
+
+        def hook() -> None:
+            if next(failures, False):
+                raise OSError("not yet")
+
+        async with supervised(tmp_path, server("web", free_port(), when_ready=hook)) as stack:
+            await stack.restarted("web")
+
+    run(test)
+
+
+def test_missing_program_is_reported(tmp_path: Path) -> None:
+    async def test() -> None:
+        service = Service(name="web", command=["/no/such/program"], probe=port_probe(1))
+        async with supervised(tmp_path, service) as stack:
+            seen = await stack.until("web", lambda seen: seen["state"] == "unhealthy")
+            assert "No such file" in str(seen["detail"])
+
+    run(test)
+
+
+def test_server_elsewhere_is_probed_not_started(tmp_path: Path) -> None:
+    async def test() -> None:
+        answers = iter(["refused", None])
+        elsewhere = External("mlflow", lambda: next(answers, None), "http://elsewhere")
+        async with supervised(tmp_path, server("web", free_port()), externals=(elsewhere,)) as stack:
+            await stack.until("mlflow", lambda seen: seen["state"] == "unhealthy")
+            seen = await stack.until("mlflow", lambda seen: seen["state"] == "external")
+            assert seen["pid"] is None
+
+    run(test)
+
+
+def test_stop_ends_a_process_that_ignores_its_signal(tmp_path: Path) -> None:
+    async def test() -> None:
+        stubborn = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); exec(sys.argv.pop(1))"
+        port = free_port()
+        command = [sys.executable, "-c", stubborn, _SERVER, str(port)]
+        service = replace(server("web", port), command=command, stop_timeout_s=0.3)
+        async with supervised(tmp_path, service) as stack:
+            await stack.healthy("web")
+
+    run(test)
+
+
+def test_log_is_private_and_survives_restarts(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with supervised(tmp_path, server("web", free_port())) as stack:
+            pid = (await stack.healthy("web"))["pid"]
+            assert isinstance(pid, int)
+            os.kill(pid, signal.SIGKILL)
+            await stack.restarted("web")
+            log = tmp_path / "web.log"
+            assert log.read_text().count("serving") == 2
+            assert log.stat().st_mode & 0o077 == 0
+
+    run(test)
