@@ -79,6 +79,9 @@ class Stack:
     async def healthy(self, name: str) -> dict[str, object]:
         return await self.until(name, lambda seen: seen["state"] == ServiceState.HEALTHY)
 
+    async def restarted(self, name: str) -> dict[str, object]:
+        return await self.until(name, lambda seen: seen["restarts"] == 1 and seen["state"] == "healthy")
+
 
 @asynccontextmanager
 async def supervised(
