@@ -36,7 +36,7 @@ STATUSES: Mapping[type[errors.MLOpsError], int] = {
 
 RETRY_AFTER_S = 1
 
-_TYPES = {400: "BadRequest", 404: "NotFound", 405: "MethodNotAllowed", 408: "Timeout", 413: "BodyTooLarge"}
+_TYPES = {400: "InvalidInput", 404: "NotFound", 405: "InvalidInput", 408: "InvalidInput", 413: "InvalidInput"}
 _REMEDIES = {
     404: "See the paths in /openapi.json.",
     405: "See the methods in /openapi.json.",
@@ -57,8 +57,7 @@ def error_response(error: errors.MLOpsError, status: int | None = None) -> JSONR
         headers["WWW-Authenticate"] = "Bearer"
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    fields = jsonable_encoder(error.fields, custom_encoder={object: str})
-    return _shaped(status, type(error).__name__, error.message, error.remedy, fields, headers)
+    return JSONResponse(jsonable_encoder(error.to_json()), status, headers=headers)
 
 
 def unexpected_response(request_id: str) -> JSONResponse:

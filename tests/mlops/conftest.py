@@ -1,0 +1,184 @@
+"""A platform over a real Postgres, with replicas that are real servers on loopback ports."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from aiohttp import web
+
+from mlops.entities import (
+    DeploymentState,
+    ProjectWorkspace,
+    Run,
+    RunStatus,
+    ServiceState,
+    ServiceStatus,
+)
+from mlops.platform import Addresses, Platform
+from mlops.serving.routing import Router
+from mlops.store.store import Store
+from mlops.store.tokens import Role
+
+REPLICA_SECRET = "secret-of-the-replicas"
+ADMIN = "token-of-the-admin"
+
+
+class ReplicaServer:
+    """Answers the replica contract: `y` is twice `x`; inputs named after a fault have that fault."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.requests: list[dict[str, str]] = []
+        self.status = 200
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.url = self._call(self._start(port))
+
+    def stop(self) -> None:
+        if self._loop.is_closed():
+            return
+        self._call(self._runner.cleanup())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _start(self, port: int) -> str:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/predict", self._predict)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def _predict(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append({name.lower(): value for name, value in request.headers.items()})
+        if request.headers.get("X-MLOps-Replica-Secret") != REPLICA_SECRET:
+            return web.json_response({"error": {"type": "Unauthorized"}}, status=403)
+        if self.status != 200:
+            return web.Response(status=self.status, text="draining")
+        inputs = (await request.json())["inputs"]
+        if "wrong" in inputs:
+            error = {"type": "InvalidInput", "message": "x: 2 columns, not 3", "remedy": "", "fields": {}}
+            return web.json_response({"error": error}, status=422)
+        if "broken" in inputs:
+            return web.Response(status=500, text="Internal Server Error")
+        if "hang" in inputs:
+            await asyncio.sleep(5)
+        if "cut" in inputs:
+            request.transport.close()
+        return web.json_response({"outputs": {"y": [2 * x for x in inputs["x"]]}})
+
+
+@pytest.fixture
+def replica_server() -> Iterator[Callable[..., ReplicaServer]]:
+    """Starts replicas; they end with the test."""
+    started: list[ReplicaServer] = []
+
+    def start(port: int = 0) -> ReplicaServer:
+        started.append(ReplicaServer(port))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """The migrated, empty database."""
+    made = Store(database_url)
+    made.upgrade()
+    with psycopg.connect(database_url) as connection:
+        connection.execute("TRUNCATE projects, tokens, deployments, replicas, runs, audit CASCADE")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def add_project(store: Store, tmp_path: Path) -> Callable[..., str]:
+    """Registers a project by rows alone, with the token `token-of-<name>`."""
+
+    def add(name: str, **settings: object) -> str:
+        workspace = ProjectWorkspace(
+            project_name=name,
+            namespace=name,
+            mlflow_experiment_id="7",
+            dvc_remote_path=f"/remotes/{name}",
+            airflow_dag_prefix=f"{name}__",
+            serving_endpoint=f"/projects/{name}",
+            root=tmp_path / name,
+        )
+        store.projects.put(workspace, settings)
+        store.tokens.put(f"token-of-{name}", Role.MEMBER, name)
+        return name
+
+    return add
+
+
+@pytest.fixture
+def add_run(store: Store) -> Callable[..., Run]:
+    """Indexes a run."""
+
+    def add(project: str, id: str = "0123456789abcdef", **fields: object) -> Run:
+        run = Run(
+            id,
+            project,
+            **{"name": "first", "status": RunStatus.FINISHED, "started_at": datetime.now(UTC), **fields},
+        )
+        store.runs.put([run])
+        return run
+
+    return add
+
+
+@pytest.fixture
+def serve(store: Store) -> Callable[..., int]:
+    """Deploys a model to replicas as the worker does."""
+
+    def deploy(project: str, model: str, *urls: str, version: int = 1) -> int:
+        deployment = store.deployments.want(project, model, version, max(1, len(urls)))
+        store.deployments.set_replicas(deployment.id, urls)
+        store.deployments.advance(deployment.id, DeploymentState.RUNNING)
+        return deployment.id
+
+    return deploy
+
+
+@pytest.fixture
+def services() -> list[ServiceStatus]:
+    """What the supervisor is said to have seen; tests may change it."""
+    return [
+        ServiceStatus("postgres", ServiceState.HEALTHY, since=datetime.now(UTC), address="127.0.0.1:5432")
+    ]
+
+
+@pytest.fixture
+def platform(store: Store, database_url: str, services: list[ServiceStatus], free_port: int) -> Platform:
+    """A platform that is not started yet."""
+    return Platform(
+        store,
+        Router(store, database_url=database_url, replica_secret=REPLICA_SECRET, deadline_s=2.0),
+        lambda: list(services),
+        Addresses(f"http://127.0.0.1:{free_port}", "http://127.0.0.1:5000"),
+        session_key="key-of-the-sessions",
+        admin_token=ADMIN,
+    )

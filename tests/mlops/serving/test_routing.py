@@ -1,0 +1,266 @@
+"""Routes in memory: kept current by NOTIFY, and answering through failures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mlops.config import MLOpsConfig
+from mlops.entities import DeploymentState, ProjectWorkspace
+from mlops.errors import DeploymentNotFound, ServiceError, ServiceUnavailable
+from mlops.installation import Installation
+from mlops.services import postgres
+from mlops.serving.routing import Router
+from mlops.store.store import Store
+
+SECRET = "secret-of-the-replicas"
+BODY = b'{"inputs": {"x": [1, 2]}}'
+
+
+@pytest.fixture
+def running(store: Store, database_url: str, add_project: Callable[..., str]):
+    """Starts a router for the length of a block; the project alpha exists."""
+    add_project("alpha")
+
+    @asynccontextmanager
+    async def run(**settings: float) -> AsyncIterator[Router]:
+        router = Router(store, database_url=database_url, replica_secret=SECRET, **settings)
+        await router.start()
+        try:
+            yield router
+        finally:
+            await router.stop()
+
+    return run
+
+
+async def _until(condition: Callable[[], bool], seconds: float = 10.0) -> float:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it did not come true in time"
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+def test_outputs_come_through_with_secret_and_request_id(running, replica_server, serve) -> None:
+    replica = replica_server()
+    serve("alpha", "depth", replica.url, version=3)
+
+    async def scenario() -> None:
+        async with running() as router:
+            answer = await router.infer("alpha", "depth", BODY, request_id="r-1")
+        assert (answer.status, json.loads(answer.body)) == (200, {"outputs": {"y": [2, 4]}})
+        assert answer.version == 3
+
+    asyncio.run(scenario())
+    assert replica.requests[0]["x-mlops-replica-secret"] == SECRET
+    assert replica.requests[0]["x-request-id"] == "r-1"
+
+
+def test_follows_a_new_route_by_notify(running, replica_server, serve) -> None:
+    replica = replica_server()
+
+    async def scenario() -> None:
+        async with running(reload_every_s=60.0) as router:
+            with pytest.raises(DeploymentNotFound):
+                await router.infer("alpha", "depth", BODY)
+            await asyncio.sleep(0.3)  # it listens by now
+            serve("alpha", "depth", replica.url)
+            assert await _until(lambda: router.replicas("alpha", "depth") == (replica.url,)) < 2
+
+    asyncio.run(scenario())
+
+
+def test_second_replica_answers_when_the_first_is_dead(running, replica_server, serve) -> None:
+    dead, living = replica_server(), replica_server()
+    serve("alpha", "depth", dead.url, living.url)
+    dead.stop()
+
+    async def scenario() -> None:
+        async with running() as router:
+            answers = [await router.infer("alpha", "depth", BODY) for _ in range(4)]
+        assert {answer.status for answer in answers} == {200}
+
+    asyncio.run(scenario())
+    assert len(living.requests) == 4
+
+
+def test_draining_replica_is_passed_over(running, replica_server, serve) -> None:
+    draining, living = replica_server(), replica_server()
+    draining.status = 503
+    serve("alpha", "depth", draining.url, living.url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            answers = [await router.infer("alpha", "depth", BODY) for _ in range(4)]
+        assert {answer.status for answer in answers} == {200}
+
+    asyncio.run(scenario())
+    assert draining.requests
+
+
+def test_requests_are_shared_between_replicas(running, replica_server, serve) -> None:
+    replicas = [replica_server(), replica_server()]
+    serve("alpha", "depth", *(replica.url for replica in replicas))
+
+    async def scenario() -> None:
+        async with running() as router:
+            for _ in range(10):
+                await router.infer("alpha", "depth", BODY)
+
+    asyncio.run(scenario())
+    assert [len(replica.requests) for replica in replicas] == [5, 5]
+
+
+def test_stale_route_is_read_anew_before_giving_up(running, replica_server, serve, store) -> None:
+    old, new = replica_server(), replica_server()
+    deployment = serve("alpha", "depth", old.url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            await router.infer("alpha", "depth", BODY)
+            router._following.cancel()  # no NOTIFY reaches it
+            old.stop()
+            store.deployments.set_replicas(deployment, [new.url])
+            assert (await router.infer("alpha", "depth", BODY)).status == 200
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", ["cut", "hang"])
+def test_no_answer_is_unavailable_within_the_deadline(running, replica_server, serve, fault) -> None:
+    serve("alpha", "depth", replica_server().url)
+    body = json.dumps({"inputs": {"x": [1], fault: 1}}).encode()
+
+    async def scenario() -> None:
+        async with running(deadline_s=0.5) as router:
+            began = time.monotonic()
+            with pytest.raises(ServiceUnavailable, match="model 'depth' does not answer"):
+                await router.infer("alpha", "depth", body)
+            assert time.monotonic() - began < 2
+
+    asyncio.run(scenario())
+
+
+def test_callers_error_passes_and_a_broken_replica_does_not(running, replica_server, serve) -> None:
+    serve("alpha", "depth", replica_server().url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            wrong = await router.infer("alpha", "depth", b'{"inputs": {"wrong": 1}}')
+            assert (wrong.status, json.loads(wrong.body)["error"]["type"]) == (422, "InvalidInput")
+            with pytest.raises(ServiceError, match="answered 500"):
+                await router.infer("alpha", "depth", b'{"inputs": {"broken": 1}}')
+
+    asyncio.run(scenario())
+
+
+def test_replica_that_refuses_our_secret_is_not_the_callers_fault(
+    store, database_url, add_project, replica_server, serve
+) -> None:
+    add_project("alpha")
+    serve("alpha", "depth", replica_server().url)
+
+    async def scenario() -> None:
+        router = Router(store, database_url=database_url, replica_secret="another")
+        await router.start()
+        try:
+            with pytest.raises(ServiceError, match="answered 403"):
+                await router.infer("alpha", "depth", BODY)
+        finally:
+            await router.stop()
+
+    asyncio.run(scenario())
+
+
+def test_deployment_on_its_way_is_unavailable_not_missing(running, store) -> None:
+    pending = store.deployments.want("alpha", "depth", 1, 1)
+
+    async def scenario() -> None:
+        async with running() as router:
+            with pytest.raises(ServiceUnavailable, match="it is pending"):
+                await router.infer("alpha", "depth", BODY)
+            store.deployments.advance(pending.id, DeploymentState.FAILED, error="no")
+            with pytest.raises(DeploymentNotFound):
+                await router.infer("alpha", "depth", BODY)
+
+    asyncio.run(scenario())
+
+
+def test_undeployed_model_is_gone(running, replica_server, serve, store) -> None:
+    serve("alpha", "depth", replica_server().url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            await router.infer("alpha", "depth", BODY)
+            store.deployments.want_removal("alpha", "depth")
+            await _until(lambda: not router.replicas("alpha", "depth"))
+            with pytest.raises(DeploymentNotFound):
+                await router.infer("alpha", "depth", BODY)
+
+    asyncio.run(scenario())
+
+
+def test_answers_while_postgres_restarts_and_follows_again_after(tmp_path: Path, replica_server) -> None:
+    installation = Installation(MLOpsConfig(home=tmp_path / "home"))
+    installation.prepare()
+    postgres.initialise(installation)
+    service = postgres.service(installation, installation.choose_ports(["postgres"])["postgres"])
+    process = _start_postgres(service)
+    store = Store(installation.database_url())
+    first, second = replica_server(), replica_server()
+    try:
+        postgres.create_databases(installation.database_url("postgres"))
+        store.upgrade()
+        store.projects.put(
+            ProjectWorkspace("alpha", "alpha", "1", "/r", "alpha__", "/projects/alpha", tmp_path), {}
+        )
+        deployment = store.deployments.want("alpha", "depth", 1, 1)
+        store.deployments.set_replicas(deployment.id, [first.url])
+        store.deployments.advance(deployment.id, DeploymentState.RUNNING)
+
+        async def scenario() -> subprocess.Popen[bytes]:
+            router = Router(store, database_url=installation.database_url(), replica_secret=SECRET)
+            await router.start()
+            try:
+                assert (await router.infer("alpha", "depth", BODY)).status == 200
+                process.kill()
+                process.wait()
+                began = time.monotonic()
+                for _ in range(20):
+                    assert (await router.infer("alpha", "depth", BODY)).status == 200
+                assert time.monotonic() - began < 1
+                with pytest.raises(ServiceUnavailable):
+                    await router.infer("alpha", "unheard-of", BODY)
+                again = await asyncio.to_thread(_start_postgres, service)
+                await asyncio.to_thread(store.deployments.set_replicas, deployment.id, [second.url])
+                await _until(lambda: router.replicas("alpha", "depth") == (second.url,))
+                return again
+            finally:
+                await router.stop()
+
+        process = asyncio.run(scenario())
+    finally:
+        store.close()
+        process.send_signal(service.stop_signal)
+        process.wait(20)
+
+
+def _start_postgres(service) -> subprocess.Popen[bytes]:
+    if service.before_spawn is not None:
+        service.before_spawn()
+    process = subprocess.Popen(
+        service.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 30
+    while service.probe(frozenset([process.pid])) is not None:
+        assert time.monotonic() < deadline, "postgres did not start"
+        time.sleep(0.05)
+    return process
