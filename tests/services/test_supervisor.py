@@ -34,8 +34,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 if len(sys.argv) > 2 and os.fork():
     os.wait()
     sys.exit(1)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 print("serving", flush=True)
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+server.serve_forever()
 """
 
 
@@ -151,7 +152,9 @@ def test_orphans_of_a_killed_parent_are_ended_before_the_respawn(tmp_path: Path)
 def test_foreign_server_on_the_port_is_not_taken_for_ours(tmp_path: Path) -> None:
     async def test() -> None:
         port = free_port()
-        foreign = subprocess.Popen([sys.executable, "-c", _SERVER, str(port)])
+        foreign = subprocess.Popen([sys.executable, "-c", _SERVER, str(port)], stdout=subprocess.PIPE)
+        assert foreign.stdout is not None
+        foreign.stdout.readline()
         try:
             async with supervised(tmp_path, server("web", port)) as stack:
                 seen = await stack.until("web", lambda seen: seen["state"] == "unhealthy")
@@ -159,7 +162,7 @@ def test_foreign_server_on_the_port_is_not_taken_for_ours(tmp_path: Path) -> Non
                 assert "Address already in use" in str(seen["detail"])
         finally:
             foreign.kill()
-            foreign.wait()
+            foreign.communicate()
 
     run(test)
 
