@@ -71,8 +71,8 @@ class RecordingClient:
     def log_apple_silicon_metrics(self) -> None:
         self.calls.append(("log_apple_silicon_metrics", None))
 
-    def log_data(self, data_version: DataVersion) -> None:
-        self.calls.append(("log_data", data_version))
+    def log_data(self, version: DataVersion) -> None:
+        self.calls.append(("log_data", version))
 
     def log_model(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from drilling.errors import InvalidConfig, NoLogs, TooFewHoles
 from drilling.evaluation import as_metrics, depth_errors, mean_error_mm
 from drilling.synthetic import write_folder
 from drilling.training import IntegratedTrainingPipeline
+from mlops import MLOpsClient
 
 TINY = TrainingConfig(epochs=1, layers=1, d_model=8, head_channels=8, holes=40)
 PARAMS = Path(__file__).parents[2] / "projects" / "drilling" / "params.yaml"
@@ -53,6 +55,15 @@ def test_a_run_records_data_metrics_pictures_and_models(client) -> None:
         ("keypoints-torch", "torch", False),
         ("keypoints", "onnx", True),
     ]
+
+
+def test_the_recording_client_takes_what_the_real_one_takes(client) -> None:
+    verbs = [name for name, _ in inspect.getmembers(type(client), inspect.isfunction) if name[0] != "_"]
+    assert "log_model" in verbs
+    for verb in verbs:
+        offered = inspect.signature(getattr(MLOpsClient, verb)).parameters
+        assert set(inspect.signature(getattr(type(client), verb)).parameters) <= set(offered), verb
+    assert {"dashboard_url", "token_file"} <= set(dir(MLOpsClient))
 
 
 def test_the_demo_twice_adds_a_version_and_no_data(client) -> None:

@@ -103,7 +103,8 @@ class IntegratedTrainingPipeline:
         self._client.log_metrics(
             as_metrics(errors, "val")
             | as_metrics(automatic, "automatic")
-            | {"parity_max_mm": parity, "train_seconds": seconds}
+            | {"parity_max_mm": parity, "train_seconds": seconds},
+            step=self._config.epochs,
         )
         self._draw(dataset, split, predicted, labels)
         self._client.log_apple_silicon_metrics()
