@@ -1,0 +1,53 @@
+"""The contract of a model server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from mlops.entities import Deployment
+
+
+class Phase(StrEnum):
+    """Where a deployment stands in the server."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    FAILED = "failed"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the server says of one deployment."""
+
+    phase: Phase
+    urls: tuple[str, ...] = ()
+    """Base URL of each replica that answers now, loopback, without a trailing slash:
+    `POST <url>/predict`, `GET <url>/healthz`, both with the header `X-MLOps-Replica-Secret`."""
+    error: str = ""
+    """The traceback, when it failed."""
+
+
+class ModelServer(Protocol):
+    """Runs Bentos. Verbs return at once: the server works on, and `served` tells how far it is.
+
+    Every verb but `close` raises `ServiceUnavailable` within seconds when the server does not
+    answer; a later call tries again. Ids are those of `Deployment`."""
+
+    def deploy(self, deployment: Deployment, bento: Path, *, cpus: float, max_ongoing: int) -> None:
+        """Begin to serve the Bento's folder with `deployment.replicas` replicas, each with `cpus`
+        cores set aside and at most `max_ongoing` requests at a time. Of a deployment that is served
+        already the replica count is set, and no moment is without a replica that answers."""
+
+    def remove(self, deployment_id: int) -> None:
+        """Begin to drain and stop; an unknown id is fine."""
+
+    def served(self) -> dict[int, Served]:
+        """Every deployment the server has; one that was removed is absent once it is gone.
+        RUNNING means that every replica asked for answers, FAILED that none came up."""
+
+    def close(self) -> None:
+        """Let go of the server; what it serves stays, unless it lives in this process."""

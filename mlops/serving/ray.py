@@ -1,0 +1,245 @@
+"""Ray Serve as the model server: one Serve application for each deployment, replicas reached directly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mlops.entities import Deployment
+from mlops.errors import ServiceUnavailable
+from mlops.serving.base import Phase, Served
+from mlops.serving.head import serve_environment
+from mlops.serving.ingress import ReplicaOrder, build_replica
+from mlops.serving.replica import ReplicaOptions
+
+if TYPE_CHECKING:
+    from mlops.serving.base import ModelServer
+
+T = TypeVar("T")
+
+_PREFIX = "mlops-"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_NAMESPACE = "mlops"
+# Seconds. Connecting includes starting Serve's controller.
+_PROBE_TIMEOUT, _CALL_TIMEOUT, _CONNECT_TIMEOUT = 1.0, 8.0, 60.0
+_HEALTH_PERIOD, _HEALTH_TIMEOUT, _DRAIN = 2.0, 10.0, 10.0
+_CONSTRUCTOR_TRIES = 2
+
+
+class RayModelServer:
+    """The driver of one Ray cluster; a process can have one.
+
+    `address` is the `host:port` of the GCS, `token` what every Ray client sends, `secret` what the
+    replicas demand. The head needs `mlops.serving.head.head_environment`. Once a session that was
+    there is lost, `lost` stays true and every verb raises: Ray does not let a process go cleanly, so
+    its owner ends and is started anew."""
+
+    def __init__(self, address: str, *, token: str, secret: str) -> None:
+        self._address = address
+        self._token = token
+        self._secret = secret
+        self._client: Any = None
+        self._proxy_port = 0
+        self.lost = False
+
+    def deploy(self, deployment: Deployment, bento: Path, *, cpus: float, max_ongoing: int) -> None:
+        """See `ModelServer.deploy`."""
+        order = ReplicaOrder(
+            bento=str(bento),
+            options=ReplicaOptions(secret=self._secret, threads=max(1, round(cpus))),
+            loopback=self._is_local,
+        )
+        self._call(lambda: _run(deployment, order, cpus, max_ongoing))
+
+    def remove(self, deployment_id: int) -> None:
+        """See `ModelServer.remove`."""
+        name = _application(deployment_id)
+        self._call(lambda: _delete(name))
+
+    def served(self) -> dict[int, Served]:
+        """See `ModelServer.served`."""
+        return self._call(self._served)
+
+    def close(self) -> None:
+        """See `ModelServer.close`."""
+        if self._client is None or self.lost:
+            return
+        import ray
+
+        self._client = None
+        ray.shutdown()
+
+    # -- the session ----------------------------------------------------------------------------
+
+    @property
+    def _is_local(self) -> bool:
+        return self._host_and_port[0] in _LOOPBACK
+
+    @property
+    def _host_and_port(self) -> tuple[str, int]:
+        host, _, port = self._address.rpartition(":")
+        return host, int(port)
+
+    def _call(self, verb: Callable[[], T]) -> T:
+        if self.lost:
+            raise ServiceUnavailable("ray", "the session was lost")
+        self._probe()
+        if self._client is None:
+            self._client = _in_time(self._connect, _CONNECT_TIMEOUT)
+        try:
+            return _in_time(verb, _CALL_TIMEOUT)
+        except ServiceUnavailable:
+            self.lost = True
+            raise
+
+    def _probe(self) -> None:
+        # A connection attempt by Ray itself to a head that is gone blocks for a minute and more.
+        try:
+            socket.create_connection(self._host_and_port, _PROBE_TIMEOUT).close()
+        except OSError as error:
+            self.lost = self._client is not None
+            raise ServiceUnavailable("ray", str(error)) from None
+
+    def _connect(self) -> Any:
+        os.environ.update(serve_environment(), RAY_AUTH_TOKEN=self._token)
+        import ray
+        from ray import serve
+        from ray.serve.config import HTTPOptions
+        from ray.serve.context import _get_global_client
+        from ray.serve.schema import LoggingConfig
+
+        ray.init(
+            address=self._address,
+            namespace=_NAMESPACE,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        serve.start(
+            http_options=HTTPOptions(host="127.0.0.1", port=_free_port()),
+            logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
+        )
+        return _get_global_client()
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _served(self) -> dict[int, Served]:
+        from ray import serve
+
+        urls = self._urls()
+        return {
+            int(name.removeprefix(_PREFIX)): _judge(status, urls.get(name, ()))
+            for name, status in serve.status().applications.items()
+            if name.startswith(_PREFIX)
+        }
+
+    def _urls(self) -> dict[str, tuple[str, ...]]:
+        import ray
+
+        groups = ray.get(self._client._controller.get_target_groups.remote(), timeout=_CALL_TIMEOUT)
+        return {
+            group.app_name: tuple(
+                sorted(f"http://{target.ip}:{target.port}{group.route_prefix}" for target in group.targets)
+            )
+            for group in groups
+            # With no replica running yet, the targets are Serve's proxies.
+            if group.app_name and all("REPLICA" in target.name for target in group.targets)
+        }
+
+
+def _application(deployment_id: int) -> str:
+    return f"{_PREFIX}{deployment_id}"
+
+
+def _run(deployment: Deployment, order: ReplicaOrder, cpus: float, max_ongoing: int) -> None:
+    from ray import serve
+    from ray.serve.schema import LoggingConfig
+
+    def build() -> Any:
+        return build_replica(order)
+
+    @serve.deployment(
+        name=f"{deployment.model}-{deployment.version}",
+        num_replicas=deployment.replicas,
+        ray_actor_options={"num_cpus": cpus},
+        max_ongoing_requests=max_ongoing,
+        max_surge_percent=100,
+        max_constructor_retry_count=_CONSTRUCTOR_TRIES,
+        health_check_period_s=_HEALTH_PERIOD,
+        health_check_timeout_s=_HEALTH_TIMEOUT,
+        graceful_shutdown_timeout_s=_DRAIN,
+        graceful_shutdown_wait_loop_s=0.5,
+        logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
+    )
+    @serve.ingress(build)
+    class Replica:
+        pass
+
+    bound: Any = Replica
+    name = _application(deployment.id)
+    serve.run_many(
+        [serve.RunTarget(bound.bind(), name=name, route_prefix=f"/{name}")],
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
+
+
+def _delete(name: str) -> None:
+    from ray import serve
+
+    serve.delete(name, _blocking=False)
+
+
+def _judge(status: Any, urls: tuple[str, ...]) -> Served:
+    from ray.serve.schema import ApplicationStatus as State
+
+    message = "\n".join(
+        [status.message, *(part.message for part in status.deployments.values() if part.message)]
+    )
+    if status.status is State.RUNNING and urls:
+        return Served(Phase.RUNNING, urls)
+    if status.status is State.DEPLOY_FAILED:
+        return Served(Phase.FAILED, urls, message.strip())
+    if status.status is State.DELETING:
+        return Served(Phase.STOPPING, urls)
+    return Served(Phase.STARTING, urls, message.strip())
+
+
+def _in_time(verb: Callable[[], T], seconds: float) -> T:
+    """Run `verb` in a thread of its own: Ray's calls take no deadline, and one that hangs must not
+    hang the caller. Raises `ServiceUnavailable` after `seconds`, or when Ray is not there."""
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(verb())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
+            failure.append(error)
+
+    thread = threading.Thread(target=work, name="ray-call", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if outcome:
+        return outcome[0]
+    if failure:
+        raise ServiceUnavailable("ray", f"{type(failure[0]).__name__}: {failure[0]}") from failure[0]
+    raise ServiceUnavailable("ray", f"no answer within {seconds:g} s")
+
+
+def _free_port() -> int:
+    # Serve's own proxy stays idle: requests go straight to the replicas. It cannot be left out while
+    # direct ingress is on, so it gets a port that troubles nobody.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+if TYPE_CHECKING:
+    _conforms: type[ModelServer] = RayModelServer

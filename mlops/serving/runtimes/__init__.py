@@ -1,0 +1,28 @@
+"""What runs inside a Bento: this folder is copied into it whole, under the Bento's own name.
+
+It therefore imports nothing of `mlops`, and only relatively from itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .runtime import Runtime
+from .signature import InputProblem
+
+
+def load(folder: Path, threads: int) -> Runtime:
+    """Open the MLflow model in `folder` by the runtime of its flavor, with `threads` for one answer."""
+    from .mlmodel import read
+
+    model = read(folder)
+    if "onnx" in model.flavors:
+        from .onnx import open_onnx
+
+        return open_onnx(model, threads)
+    from .pyfunc import open_pyfunc
+
+    return open_pyfunc(model)
+
+
+__all__ = ["InputProblem", "Runtime", "load"]

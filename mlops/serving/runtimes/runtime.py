@@ -1,0 +1,37 @@
+"""What every flavor's runtime is: arrays in, arrays out, checked against the signature."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .signature import Array, InputProblem, Signature, check
+
+
+class Runtime(ABC):
+    """A loaded model. `run` may be called from several threads at once."""
+
+    def __init__(self, inputs: Signature) -> None:
+        self.inputs = inputs
+
+    @abstractmethod
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute the outputs, by name."""
+
+    def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Nested lists to nested lists, by name; a number that is not finite becomes None. Raises
+        `InputProblem` on what the signature does not take."""
+        if not isinstance(values, Mapping):
+            raise InputProblem("inputs", "is not an object", 'Send {"inputs": {name: nested lists}}.')
+        return {name: _lists(array) for name, array in self.run(check(self.inputs, values)).items()}
+
+
+def _lists(array: Array) -> Any:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        objects = array.astype(object)
+        objects[~np.isfinite(array)] = None
+        return objects.tolist()
+    return array.tolist()
