@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,7 +31,7 @@ class MemoryTracker:
         self.project = project
         self._runs: dict[str, Run] = {}
         self._lock = threading.RLock()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
 
     def start_run(self, name: str | None, tags: Mapping[str, str], experiment_name: str | None) -> Run:
         """See `RunTracker.start_run`; the experiment is not kept."""
@@ -82,8 +83,7 @@ class MemoryTracker:
         with self._lock:
             self._known(run_id)
             below = check_artifact(path, artifact_path) or ""
-            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="mlops-runs-")
-            folder = Path(self._folder.name) / run_id / below
+            folder = self._artifacts() / run_id / below
             folder.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 shutil.copytree(path, folder / path.name, dirs_exist_ok=True)
@@ -107,6 +107,12 @@ class MemoryTracker:
         with self._lock:
             self._running(run_id)
         yield
+
+    def _artifacts(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="mlops-runs-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
 
     def _known(self, run_id: str) -> Run:
         try:

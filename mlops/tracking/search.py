@@ -29,6 +29,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_TIMES = {"start_time", "end_time", "created"}
 _REMEDY = "Write e.g. `metrics.loss < 0.1 and params.model = 'small'`."
 
 
@@ -55,6 +57,7 @@ def _clauses(filter: str) -> list[re.Match[str]]:
         match = _CLAUSE.match(filter, at)
         if match is None:
             raise InvalidInput("filter", filter, f"cannot be read from {filter[at:]!r} on", remedy=_REMEDY)
+        _check_types(filter, match)
         clauses.append(match)
         at = match.end()
     if clauses and clauses[-1]["and"]:
@@ -62,30 +65,37 @@ def _clauses(filter: str) -> list[re.Match[str]]:
     return clauses
 
 
+def _check_types(filter: str, clause: re.Match[str]) -> None:
+    kind, key = _kind_and_key(clause)
+    quoted, like = clause["value"][0] in "'\"", clause["op"].upper() not in _COMPARE
+    numeric = kind == "metric" or (kind == "attribute" and key in _TIMES)
+    if numeric and (quoted or like or not _NUMBER.fullmatch(clause["value"])):
+        raise InvalidInput("filter", filter, f"compares the number {key!r} with text", remedy=_REMEDY)
+    if not numeric and not quoted:
+        raise InvalidInput("filter", filter, f"compares the text {key!r} with a number", remedy=_REMEDY)
+
+
 def _holds(run: Run, clause: re.Match[str]) -> bool:
     actual, text, op = _value(run, clause, "filter"), clause["value"], clause["op"].upper()
     if actual is None:
         return False
     if isinstance(actual, float):
-        try:
-            return _COMPARE[op](actual, float(text))
-        except (ValueError, KeyError):
-            raise InvalidInput("filter", clause[0], "compares a number with text", remedy=_REMEDY) from None
-    if text[0] not in "'\"":
-        raise InvalidInput(
-            "filter", clause[0], "compares text with a number", remedy="Put the value in quotes."
-        )
+        return _COMPARE[op](actual, float(text))
     wanted = text[1:-1]
-    if op in ("LIKE", "ILIKE"):
-        pattern = wanted.replace("%", "*").replace("_", "?")
-        return fnmatch.fnmatchcase(
-            *((actual, pattern) if op == "LIKE" else (actual.lower(), pattern.lower()))
-        )
+    if op == "ILIKE":
+        actual, wanted = actual.lower(), wanted.lower()
+    if op not in _COMPARE:
+        return fnmatch.fnmatchcase(actual, wanted.replace("%", "*").replace("_", "?"))
     return _COMPARE[op](actual, wanted)
 
 
+def _kind_and_key(match: re.Match[str]) -> tuple[str, str]:
+    kind = (match["kind"] or "attributes").lower().rstrip("s")
+    return "attribute" if kind == "run" else kind, match["quoted"] or match["plain"]
+
+
 def _value(run: Run, match: re.Match[str], field: str) -> Any:
-    kind, key = (match["kind"] or "attributes").lower().rstrip("s"), match["quoted"] or match["plain"]
+    kind, key = _kind_and_key(match)
     if kind == "metric":
         return run.metrics.get(key)
     if kind == "param":

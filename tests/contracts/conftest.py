@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+
+from mlops.tracking.admin import MLflowAdmin
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Account:
     username: str
     password: str
     experiment_id: str
+
+    def settings(self) -> dict[str, str]:
+        """What the MLflow adapters are constructed with."""
+        return asdict(self)
 
 
 @pytest.fixture(scope="session")
@@ -114,3 +120,18 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def mlflow_accounts(mlflow_server: Server) -> tuple[Account, Account]:
+    """Two projects registered on the server."""
+    admin = MLflowAdmin(
+        url=mlflow_server.url, username=mlflow_server.username, password=mlflow_server.password
+    )
+    made = []
+    for project in ("contract-a", "contract-b"):
+        namespace = f"{project}-{secrets.token_hex(3)}"
+        password = secrets.token_urlsafe(24)
+        experiment = admin.prepare_project(namespace, password)
+        made.append(Account(project, namespace, mlflow_server.url, namespace, password, experiment))
+    return made[0], made[1]

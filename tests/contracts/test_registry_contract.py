@@ -1,0 +1,242 @@
+"""What every model registry promises, run over each of them, with two projects."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from mlops.errors import InvalidInput, InvalidName, ModelNotFound, RunNotFound
+from mlops.registry.base import ModelRegistry
+from mlops.registry.memory import MemoryRegistry
+from mlops.registry.mlflow import MLflowRegistry
+from mlops.tracking.base import RunTracker
+from mlops.tracking.memory import MemoryTracker
+from mlops.tracking.mlflow import MLflowTracker
+
+X = np.linspace(0, 1, 80, dtype=np.float32).reshape(20, 4)
+MODEL = LogisticRegression().fit(X, np.arange(20) % 2)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One project's registry and tracker."""
+
+    registry: ModelRegistry
+    tracker: RunTracker
+
+    def run(self) -> str:
+        return self.tracker.start_run(None, {}, None).id
+
+    def register(self, name: str, run_id: str | None = None) -> Any:
+        run_id = run_id or self.run()
+        made = self.registry.log_model(run_id, MODEL, name, flavor="sklearn", input_example=X)
+        assert made is not None
+        return made
+
+
+@dataclass(frozen=True)
+class Two:
+    """The two projects."""
+
+    a: Side
+    b: Side
+
+
+@pytest.fixture(params=["memory", "mlflow"])
+def two(request: pytest.FixtureRequest) -> Two:
+    if request.param == "memory":
+        return Two(memory("contract-a"), memory("contract-b"))
+    settings = [account.settings() for account in request.getfixturevalue("mlflow_accounts")]
+    return Two(*(Side(MLflowRegistry(**each), MLflowTracker(**each)) for each in settings))
+
+
+def memory(project: str) -> Side:
+    tracker = MemoryTracker(project=project)
+
+    def has_run(run_id: str) -> bool:
+        try:
+            tracker.get_run(run_id)
+        except RunNotFound:
+            return False
+        return True
+
+    return Side(MemoryRegistry(project=project, has_run=has_run), tracker)
+
+
+@pytest.fixture
+def side(two: Two) -> Side:
+    return two.a
+
+
+@pytest.fixture
+def name() -> str:
+    return f"model-{uuid.uuid4().hex[:8]}"
+
+
+def test_a_registered_version_names_project_run_and_flavor(side: Side, name: str) -> None:
+    run_id = side.run()
+    made = side.register(name, run_id)
+    assert (made.project, made.name, made.version, made.run_id) == ("contract-a", name, 1, run_id)
+    assert made.flavor == "sklearn"
+    assert made.tags == {"flavor": "sklearn", "project": "contract-a", "run_id": run_id}
+    assert made.source
+    assert side.registry.get_version(name, 1) == made
+
+
+def test_versions_count_up_and_list_newest_first(side: Side, name: str) -> None:
+    run_id = side.run()
+    assert [side.register(name, run_id).version for _ in range(3)] == [1, 2, 3]
+    other = side.register(f"{name}-other", run_id)
+    assert [version.version for version in side.registry.list_versions(name)] == [3, 2, 1]
+    everything = side.registry.list_versions()
+    assert everything[0] == other
+    assert {1, 2, 3} == {version.version for version in everything if version.name == name}
+
+
+def test_a_model_may_be_kept_with_its_run_alone(side: Side, name: str) -> None:
+    kept = side.registry.log_model(side.run(), MODEL, name, flavor="sklearn", register=False)
+    assert kept is None
+    with pytest.raises(ModelNotFound):
+        side.registry.list_versions(name)
+
+
+def test_an_alias_points_at_one_version_and_moves(side: Side, name: str) -> None:
+    run_id = side.run()
+    for _ in range(2):
+        side.register(name, run_id)
+    side.registry.set_alias(name, "champion", 1)
+    side.registry.set_alias(name, "challenger", 2)
+    assert side.registry.get_version(name, 1).aliases == ("champion",)
+    side.registry.set_alias(name, "champion", 2)
+    assert side.registry.get_version(name, 1).aliases == ()
+    assert side.registry.get_version(name, 2).aliases == ("challenger", "champion")
+    assert [version.aliases for version in side.registry.list_versions(name)] == [
+        ("challenger", "champion"),
+        (),
+    ]
+
+
+@pytest.mark.parametrize("alias", ["", "latest", "v2", "A b", "-x"])
+def test_an_alias_that_some_backend_refuses_is_refused_by_all(side: Side, name: str, alias: str) -> None:
+    side.register(name)
+    with pytest.raises(InvalidName):
+        side.registry.set_alias(name, alias, 1)
+
+
+def test_a_downloaded_version_is_an_mlflow_model_folder(side: Side, name: str, tmp_path: Path) -> None:
+    side.register(name)
+    folder = side.registry.download(name, 1, tmp_path / "new" / "folder")
+    assert (folder / "MLmodel").is_file()
+    assert folder.is_relative_to(tmp_path)
+
+
+def test_an_unknown_flavor_is_named_with_those_known(side: Side, name: str) -> None:
+    with pytest.raises(InvalidInput, match="onnx") as caught:
+        side.registry.log_model(side.run(), MODEL, name, flavor="pickle")
+    assert caught.value.field == "flavor"
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "..", "a b", "-x", "x" * 101])
+def test_an_unsafe_model_name_is_refused(side: Side, bad: str) -> None:
+    with pytest.raises(InvalidName):
+        side.registry.log_model(side.run(), MODEL, bad, flavor="sklearn")
+
+
+def test_a_model_needs_a_run_that_there_is(side: Side, name: str) -> None:
+    with pytest.raises(RunNotFound):
+        side.registry.log_model(uuid.uuid4().hex, MODEL, name, flavor="sklearn")
+
+
+def reads(registry: ModelRegistry, name: str, version: int, folder: Path) -> list[Callable[[], object]]:
+    """Every verb that takes a model's name."""
+    return [
+        lambda: registry.get_version(name, version),
+        lambda: registry.set_alias(name, "champion", version),
+        lambda: registry.download(name, version, folder),
+    ]
+
+
+def test_an_unknown_model_or_version_is_not_found(side: Side, name: str, tmp_path: Path) -> None:
+    side.register(f"{name}-there")
+    with pytest.raises(ModelNotFound):
+        side.registry.list_versions(name)
+    for unknown, version in ((name, 1), (f"{name}-there", 2), (f"{name}-there", 0), ("no such name", 1)):
+        for attempt in reads(side.registry, unknown, version, tmp_path / "f"):
+            with pytest.raises(ModelNotFound):
+                attempt()
+
+
+def test_another_projects_models_are_unknown_also_from_a_thread(two: Two, name: str, tmp_path: Path) -> None:
+    theirs = two.b.register(name)
+    two.b.registry.set_alias(name, "champion", 1)
+    outcomes: list[object] = []
+
+    def try_all() -> None:
+        attempts = reads(two.a.registry, name, 1, tmp_path / "stolen")
+        for attempt in [*attempts, lambda: two.a.registry.list_versions(name)]:
+            try:
+                outcomes.append(attempt())
+            except Exception as error:
+                outcomes.append(type(error))
+
+    try_all()
+    thread = threading.Thread(target=try_all)
+    with two.b.tracker.activate(theirs.run_id):
+        thread.start()
+        thread.join()
+        try_all()
+    assert outcomes == [ModelNotFound] * 12
+    assert name not in {version.name for version in two.a.registry.list_versions()}
+    assert not list(tmp_path.rglob("MLmodel"))
+
+
+def test_equal_names_in_two_projects_are_two_models(two: Two, name: str) -> None:
+    mine, theirs = two.a.register(name), two.b.register(name)
+    assert (mine.version, theirs.version) == (1, 1)
+    two.a.registry.set_alias(name, "champion", 1)
+    assert two.b.registry.get_version(name, 1).aliases == ()
+
+
+def test_a_model_cannot_be_logged_into_another_projects_run(two: Two, name: str) -> None:
+    theirs = two.b.run()
+    with pytest.raises(RunNotFound):
+        two.a.registry.log_model(theirs, MODEL, name, flavor="sklearn")
+    for registry in (two.a.registry, two.b.registry):
+        with pytest.raises(ModelNotFound):
+            registry.list_versions(name)
+
+
+def test_two_projects_registering_in_two_threads_stay_apart(two: Two, name: str) -> None:
+    meet = threading.Barrier(2, timeout=60)
+    failed: list[BaseException] = []
+
+    def work(side: Side) -> None:
+        try:
+            run_id = side.run()
+            with side.tracker.activate(run_id):
+                for _ in range(2):
+                    meet.wait()
+                    side.register(name, run_id)
+        except BaseException as error:
+            failed.append(error)
+            meet.abort()
+
+    threads = [threading.Thread(target=work, args=(side,)) for side in (two.a, two.b)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed
+    for side, project in ((two.a, "contract-a"), (two.b, "contract-b")):
+        versions = side.registry.list_versions(name)
+        assert [version.version for version in versions] == [2, 1]
+        assert {version.project for version in versions} == {project}
+        assert {side.tracker.get_run(version.run_id).project for version in versions} == {project}
