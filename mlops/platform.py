@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_REPLICAS = 64
 _PREPARE_PAUSE_S = 0.5
+_STOP_S = 2.0
 _GOING = (DeploymentState.FAILED, DeploymentState.STOPPING)
 
 
@@ -63,6 +64,7 @@ class Platform:
         self._callers = _Callers(store)
         self._prepared = True
         self._preparing: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     @classmethod
     def open(cls, config: MLOpsConfig) -> Platform:
@@ -88,15 +90,15 @@ class Platform:
     async def start(self) -> None:
         """Begin routing, and prepare the database in the background as soon as it answers."""
         self._prepared = False
+        self._stopping.clear()
         await self._router.start()
         self._preparing = asyncio.create_task(self._prepare_until_done(), name="prepare")
 
     async def stop(self) -> None:
         """End what `start` began and close the connections."""
+        self._stopping.set()
         if self._preparing is not None:
-            self._preparing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._preparing
+            await asyncio.wait([self._preparing], timeout=_STOP_S)
         await self._router.stop()
         self._store.close()
 
@@ -113,12 +115,13 @@ class Platform:
         self._prepared = True
 
     async def _prepare_until_done(self) -> None:
-        while not self._prepared:
+        while not self._prepared and not self._stopping.is_set():
             try:
                 await asyncio.to_thread(self.prepare)
             except (ServiceUnavailable, SQLAlchemyError) as error:
                 log.warning("the database is not ready yet: %s", str(error).splitlines()[0])
-                await asyncio.sleep(_PREPARE_PAUSE_S)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), _PREPARE_PAUSE_S)
 
     # -- callers --------------------------------------------------------------------------------
 

@@ -72,6 +72,7 @@ class Router:
         self._routes: Routes = {}
         self._loading = asyncio.Lock()
         self._load_began = 0.0
+        self._load: asyncio.Future[Routes] | None = None
         self._in_flight: Counter[str] = Counter()
         self._turn = 0
         self._session: aiohttp.ClientSession | None = None
@@ -92,6 +93,8 @@ class Router:
             self._following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._following
+        if self._load is not None:  # a thread cannot be cancelled, and holds a connection
+            await asyncio.wait([self._load], timeout=_LONGEST_PAUSE_S)
         if self._session is not None:
             await self._session.close()
 
@@ -123,7 +126,8 @@ class Router:
             if self._load_began > asked:
                 return
             self._load_began = time.monotonic()
-            self._routes = await asyncio.to_thread(self._store.deployments.routes)
+            self._load = asyncio.ensure_future(asyncio.to_thread(self._store.deployments.routes))
+            self._routes = await asyncio.shield(self._load)
 
     async def _infer(self, key: Key, body: bytes, request_id: str) -> Answer:
         route = self._routes.get(key) or await self._find(key)

@@ -1,0 +1,188 @@
+"""The JSON API and inference, as callers see them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+from starlette.testclient import TestClient
+
+from mlops.gateway.bodies import MAX_BODY_BYTES
+
+PREDICT = "/projects/alpha/models/depth/predict"
+
+
+def _error(answer) -> dict:
+    assert set(answer.json()) == {"error"}
+    error = answer.json()["error"]
+    assert set(error) == {"type", "message", "remedy", "fields"}
+    return error
+
+
+def test_health_names_its_process(anonymous: TestClient) -> None:
+    import os
+
+    assert anonymous.get("/health").json() == {"status": "ok", "pid": os.getpid()}
+
+
+def test_services_and_projects(admin: TestClient) -> None:
+    assert admin.get("/api/services").json()[0]["state"] == "healthy"
+    project = admin.get("/api/projects/alpha").json()
+    assert project["serving_endpoint"] == "/projects/alpha"
+    assert _error(admin.get("/api/projects/gamma"))["type"] == "ProjectNotFound"
+
+
+def test_deploy_read_undeploy(alpha: TestClient, store) -> None:
+    path = "/api/projects/alpha/deployments/depth"
+    assert alpha.get(path).status_code == 404
+    wanted = alpha.put(path, json={"version": 3, "replicas": 2})
+    assert wanted.status_code == 202
+    assert (wanted.json()["version"], wanted.json()["replicas"], wanted.json()["state"]) == (3, 2, "pending")
+    assert wanted.json()["url"] == f"{str(alpha.base_url).rstrip('/')}{PREDICT}"
+    assert datetime.fromisoformat(wanted.json()["created_at"]).tzinfo is not None
+    assert alpha.get(path).json() == wanted.json()
+    assert alpha.delete(path).status_code == 202
+    assert alpha.get(path).json()["state"] == "stopping"
+    entries = [(entry.who, entry.action, entry.project) for entry in store.audit.latest()]
+    assert entries == [("alpha", "undeploy", "alpha"), ("alpha", "deploy", "alpha")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        None,
+        {"version": 0},
+        {"version": "3"},
+        {"version": True},
+        {"version": 2**31},
+        {"version": 1, "replicas": 0},
+        {"version": 1, "replicas": 10_000},
+        {"version": 1, "unknown": 1},
+    ],
+)
+def test_bad_deployment_names_the_field(alpha: TestClient, body: object, store) -> None:
+    answer = alpha.put("/api/projects/alpha/deployments/depth", json=body)
+    assert answer.status_code == 422
+    assert _error(answer)["type"] == "InvalidInput"
+    assert _error(answer)["fields"]["problems"][0]["field"]
+    assert store.deployments.all() == []
+
+
+@pytest.mark.parametrize(
+    "name", ["-x", "a..b", "a%20b", "a%00b", "a%0ab", "a;b", "%24(id)", "a" * 101, "%3Fx"]
+)
+def test_unsafe_model_names_are_refused(alpha: TestClient, name: str) -> None:
+    answer = alpha.put(f"/api/projects/alpha/deployments/{name}", json={"version": 1})
+    assert answer.status_code == 422
+    assert _error(answer)["type"] == "InvalidName"
+    predicted = alpha.post(f"/projects/alpha/models/{name}/predict", json={"inputs": {}})
+    assert (predicted.status_code, _error(predicted)["type"]) == (422, "InvalidName")
+
+
+@pytest.mark.parametrize("name", ["-x", "Alpha", "default", "a--b", "a%00", "a.b", "%3Fx", "a%20b"])
+def test_unsafe_project_names_are_refused(admin: TestClient, name: str) -> None:
+    answer = admin.get(f"/api/projects/{name}")
+    assert (answer.status_code, _error(answer)["type"]) == (422, "InvalidName")
+
+
+@pytest.mark.parametrize("name", ["%2e%2e", "alpha%2f..%2fbeta", "..%2f..%2fhealth", "a%2fb"])
+def test_encoded_paths_reach_nothing(alpha: TestClient, name: str) -> None:
+    for path in (f"/api/projects/{name}", f"/projects/{name}/models/depth/predict"):
+        assert alpha.get(path).status_code in (403, 404, 405, 422), path
+        assert alpha.post(path, json={}).status_code in (403, 404, 405, 422), path
+
+
+def test_predict_passes_outputs_through(alpha: TestClient, serve: Callable[..., int], replica_server) -> None:
+    replica = replica_server()
+    serve("alpha", "depth", replica.url, version=3)
+    answer = alpha.post(PREDICT, json={"inputs": {"x": [1, 2]}}, headers={"X-Request-Id": "mine-1"})
+    assert (answer.status_code, answer.json()) == (200, {"outputs": {"y": [2, 4]}})
+    assert answer.headers["x-model-version"] == "3"
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert replica.requests[0]["x-request-id"] == "mine-1"
+    assert "authorization" not in replica.requests[0]
+
+
+def test_unsafe_request_id_is_replaced(alpha: TestClient) -> None:
+    answer = alpha.get("/api/me", headers={"X-Request-Id": "a b\tc"})
+    assert answer.headers["x-request-id"] not in ("", "a b\tc")
+
+
+def test_models_own_error_passes_through(alpha: TestClient, serve, replica_server) -> None:
+    serve("alpha", "depth", replica_server().url)
+    answer = alpha.post(PREDICT, json={"inputs": {"wrong": 1}})
+    assert answer.status_code == 422
+    assert _error(answer)["message"] == "x: 2 columns, not 3"
+
+
+def test_broken_replica_is_a_bad_gateway(alpha: TestClient, serve, replica_server) -> None:
+    serve("alpha", "depth", replica_server().url)
+    answer = alpha.post(PREDICT, json={"inputs": {"broken": 1}})
+    assert (answer.status_code, _error(answer)["type"]) == (502, "ServiceError")
+
+
+def test_replica_down_is_503_with_retry_after(alpha: TestClient, serve, free_port: int) -> None:
+    serve("alpha", "depth", f"http://127.0.0.1:{free_port}")
+    answer = alpha.post(PREDICT, json={"inputs": {"x": [1]}})
+    assert (answer.status_code, _error(answer)["type"]) == (503, "ServiceUnavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_second_replica_is_used(alpha: TestClient, serve, replica_server, free_port: int) -> None:
+    living = replica_server()
+    serve("alpha", "depth", f"http://127.0.0.1:{free_port}", living.url)
+    for _ in range(4):
+        assert alpha.post(PREDICT, json={"inputs": {"x": [1]}}).status_code == 200
+    assert len(living.requests) == 4
+
+
+def test_hanging_replica_meets_the_deadline(alpha: TestClient, serve, replica_server) -> None:
+    serve("alpha", "depth", replica_server().url)
+    began = time.monotonic()
+    answer = alpha.post(PREDICT, json={"inputs": {"hang": 1}})
+    assert answer.status_code == 503
+    assert 1.5 < time.monotonic() - began < 4
+
+
+def test_not_deployed_is_404(alpha: TestClient) -> None:
+    answer = alpha.post(PREDICT, json={"inputs": {}})
+    assert (answer.status_code, _error(answer)["type"]) == (404, "DeploymentNotFound")
+
+
+def test_large_bodies_are_refused_announced_or_not(alpha: TestClient, serve, replica_server) -> None:
+    replica = replica_server()
+    serve("alpha", "depth", replica.url)
+    announced = alpha.post(PREDICT, content=b"x" * (MAX_BODY_BYTES + 1))
+    assert announced.status_code == 413
+    assert "16 MB" in _error(announced)["message"]
+    chunked = alpha.post(PREDICT, content=(b"x" * 2**20 for _ in range(17)))
+    assert chunked.status_code == 413
+    assert replica.requests == []
+    fits = b'{"inputs": {"x": [1]}' + b" " * (MAX_BODY_BYTES - 22) + b"}"
+    assert alpha.post(PREDICT, content=fits).status_code == 200
+
+
+def test_every_answer_carries_the_guards(anonymous: TestClient, alpha: TestClient) -> None:
+    for answer in (anonymous.get("/health"), anonymous.get("/api/me"), alpha.get("/"), alpha.get("/nowhere")):
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe-inline" not in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["x-request-id"]
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_unknown_paths_and_methods_have_the_one_shape(alpha: TestClient) -> None:
+    assert _error(alpha.get("/nowhere"))["type"] == "NotFound"
+    assert alpha.delete("/api/projects").status_code == 405
+    assert _error(alpha.delete("/api/projects"))["message"]
+
+
+def test_openapi_is_there_for_the_authenticated(alpha: TestClient) -> None:
+    paths = alpha.get("/openapi.json").json()["paths"]
+    assert PREDICT.replace("alpha", "{project}").replace("depth", "{model}") in paths
+    assert "/login" not in paths

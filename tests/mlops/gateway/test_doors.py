@@ -1,0 +1,160 @@
+"""Every route is closed to strangers, and to members of another project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from fastapi import FastAPI
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from mlops.gateway.auth import OPEN_PATHS
+
+KNOWN = {
+    ("GET", "/"),
+    ("GET", "/api/services"),
+    ("PUT", "/api/projects/{project}/deployments/{model}"),
+    ("POST", "/projects/{project}/models/{model}/predict"),
+    ("POST", "/api/tickets"),
+    ("GET", "/openapi.json"),
+}
+
+
+def _routes(routes) -> Iterator[tuple[str, str]]:
+    for route in routes:
+        if isinstance(route, Mount):
+            yield "GET", f"{route.path}/dashboard.css"
+            continue
+        included = getattr(route, "original_router", None)
+        if included is not None:
+            yield from _routes(included.routes)
+            continue
+        for method in route.methods:
+            yield method, route.path
+
+
+@pytest.fixture
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    found = sorted(set(_routes(app.routes)))
+    assert set(found) >= KNOWN, "the enumeration misses routes"
+    return found
+
+
+def _filled(path: str, project: str) -> str:
+    return re.sub(r"\{[^}]*\}", "depth", path.replace("{project}", project))
+
+
+def test_strangers_get_401_everywhere(anonymous: TestClient, routes) -> None:
+    for method, path in routes:
+        if path in OPEN_PATHS:
+            continue
+        answer = anonymous.request(method, _filled(path, "alpha"))
+        assert answer.status_code == 401, (method, path)
+        if method != "HEAD":
+            assert answer.json()["error"]["type"] == "Unauthorized"
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/docs", "/redoc", "/static/", "/static/../pages.py", "//health"]
+)
+def test_strangers_learn_nothing_of_what_exists(anonymous: TestClient, path: str) -> None:
+    assert anonymous.get(path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer", "Bearer ", "Bearer wrong", "Basic dG9rZW4tb2YtYWxwaGE6", "token-of-alpha", "Bearer \xff"],
+)
+def test_bad_tokens_get_401(anonymous: TestClient, authorization: str) -> None:
+    answer = anonymous.get("/api/me", headers={"Authorization": authorization.encode("latin-1")})
+    assert answer.status_code == 401
+
+
+def test_open_paths_are_these(anonymous: TestClient) -> None:
+    assert {path for path in OPEN_PATHS if not path.startswith("/static/")} == {"/health", "/login"}
+    for path in OPEN_PATHS:
+        assert anonymous.get(path).status_code == 200, path
+
+
+def test_every_project_route_refuses_the_other_project(alpha: TestClient, routes) -> None:
+    checked = [(method, path) for method, path in routes if "{project}" in path]
+    assert len(checked) >= 5
+    for method, path in checked:
+        for project in ("beta", "not-registered"):
+            answer = alpha.request(method, _filled(path, project), json={"version": 1})
+            assert answer.status_code == 403, (method, path)
+            assert answer.json()["error"]["type"] == "Forbidden"
+
+
+def test_a_forged_workspace_header_changes_nothing(alpha: TestClient) -> None:
+    answer = alpha.get("/api/projects/beta", headers={"X-MLFLOW-WORKSPACE": "beta", "X-Project": "beta"})
+    assert answer.status_code == 403
+
+
+def test_lists_hold_only_the_members_project(
+    alpha: TestClient, admin: TestClient, serve: Callable[..., int]
+) -> None:
+    for project in ("alpha", "beta"):
+        serve(project, "depth", "http://127.0.0.1:1")
+    assert [row["project_name"] for row in alpha.get("/api/projects").json()] == ["alpha"]
+    assert [row["project"] for row in alpha.get("/api/deployments").json()] == ["alpha"]
+    assert "beta" not in alpha.get("/").text
+    asked = alpha.get("/?project=beta").text
+    assert "No project called beta is within your reach" in asked
+    assert 'href="/?project=beta"' not in asked
+    assert "projects/beta/" not in asked
+    assert [row["project_name"] for row in admin.get("/api/projects").json()] == ["alpha", "beta"]
+    assert len(admin.get("/api/deployments").json()) == 2
+
+
+def test_member_changes_nothing_of_the_other_project(
+    alpha: TestClient, admin: TestClient, serve: Callable[..., int], replica_server
+) -> None:
+    replica = replica_server()
+    serve("beta", "depth", replica.url)
+    path = "/api/projects/beta/deployments/depth"
+    assert alpha.put(path, json={"version": 2}).status_code == 403
+    assert alpha.delete(path).status_code == 403
+    predicted = alpha.post("/projects/beta/models/depth/predict", json={"inputs": {"x": [1]}})
+    assert predicted.status_code == 403
+    assert replica.requests == []
+    assert admin.get(path).json()["state"] == "running"
+
+
+def test_revoked_token_is_refused_within_seconds(alpha: TestClient, store, monkeypatch) -> None:
+    from mlops.platform import _Callers
+
+    monkeypatch.setattr(_Callers, "FRESH_S", 0.0)
+    assert alpha.get("/api/me").json() == {"name": "alpha", "role": "member", "project": "alpha"}
+    store.projects.remove("alpha")
+    assert alpha.get("/api/me").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "", "evil.example:80", "[::1", "127.0.0.1@evil.example"],
+)
+def test_forged_host_is_refused_on_every_path(admin: TestClient, host: str) -> None:
+    for path in ("/health", "/login", "/api/me"):
+        answer = admin.get(path, headers={"Host": host})
+        assert answer.status_code == 403
+        assert answer.json()["error"]["type"] == "Forbidden"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "[::1]:9"])
+def test_loopback_names_are_taken(admin: TestClient, host: str) -> None:
+    assert admin.get("/api/me", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1"])
+def test_foreign_origin_is_refused(admin: TestClient, method: str, origin: str) -> None:
+    answer = admin.request(method, "/api/projects/alpha/deployments/depth", headers={"Origin": origin})
+    assert answer.status_code == 403
+
+
+def test_own_origin_is_taken(admin: TestClient) -> None:
+    assert admin.post("/api/tickets", headers={"Origin": str(admin.base_url)}).status_code == 200
