@@ -36,6 +36,12 @@ def test_the_share_is_reached_and_both_sides_have_holes() -> None:
     assert (split.train.size, split.held_out.size) == (40, 10)
 
 
+def test_a_component_larger_than_the_share_is_trained_on() -> None:
+    groups = [("big",)] * 40 + [("small",)] * 15
+    split = hold_out(groups, 0.2, 0)
+    assert split.held_out.tolist() == list(range(40, 55))
+
+
 def test_one_component_is_divided_by_hole_and_says_so() -> None:
     split = hold_out([("t", "h", "p")] * 20, 0.2, 0)
     assert not split.grouped

@@ -30,6 +30,8 @@ def logs_without_truth(tmp_path: Path, synthetic_folder: Path) -> Path:
     for path in sorted(synthetic_folder.glob("*.xls"))[:14]:
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "broken.xls").write_bytes(b"nothing")
+    air = "\n".join(f"-{depth / 100:.3f}\t0,0\t0,0\t1,0\t0,2\t1,0\t0,0" for depth in range(60, 600))
+    (folder / "air.xls").write_text(air.replace(".", ","))
     return folder
 
 
@@ -93,7 +95,7 @@ def test_the_demo_on_a_users_logs_says_what_its_figures_are(client, logs_without
     assert report.labels == "automatic"
     assert report.automatic_errors == {}
     assert report.data_path == USER_DATA
-    assert (report.holes, report.files_left_out) == (14, 1)
+    assert (report.holes, report.files_left_out, report.holes_unlabelled) == (14, 1, 1)
     assert client.tags["data.synthetic"] == "false"
 
 

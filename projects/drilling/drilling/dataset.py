@@ -40,10 +40,14 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class HoleSet:
-    """The holes of a folder, the files left out, and whether the data is synthetic."""
+    """The holes of a folder, what was left out, and whether the data is synthetic.
+
+    `failures` are files without a signal, `unlabelled` holes in which no key point was found.
+    """
 
     holes: tuple[Hole, ...]
     failures: tuple[LogFailure, ...]
+    unlabelled: tuple[Path, ...]
     synthetic: bool
 
     @property
@@ -53,13 +57,14 @@ class HoleSet:
 
 
 def load_holes(folder: Path, *, progress: bool = True) -> HoleSet:
-    """Read and label every log under a folder; holes without any key point are left out.
+    """Read and label every log under a folder.
 
     Raises NoLogs where nothing can be read.
     """
     batch = read_logs(folder, progress=progress)
     truth = _truth(folder)
     holes: list[Hole] = []
+    unlabelled: list[Path] = []
     failures = list(batch.failures)
     for path, log in tracked(batch.logs.items(), "Labelling holes", len(batch.logs), shown=progress):
         try:
@@ -69,7 +74,10 @@ def load_holes(folder: Path, *, progress: bool = True) -> HoleSet:
             continue
         if np.isfinite(hole.label_mm).any():
             holes.append(hole)
-    return HoleSet(tuple(holes), tuple(failures), (folder / MARKER).is_file())
+        else:
+            unlabelled.append(path)
+    synthetic = (folder / MARKER).is_file()
+    return HoleSet(tuple(holes), tuple(failures), tuple(unlabelled), synthetic)
 
 
 def _hole(path: Path, log: SetitecLog, truth: Mapping[str, object] | None) -> Hole:

@@ -37,6 +37,7 @@ class DemoReport:
     trained_on: int
     held_out: int
     files_left_out: int
+    holes_unlabelled: int
     grouped_split: bool
     errors: dict[str, DepthError]
     automatic_errors: dict[str, DepthError]
@@ -155,6 +156,7 @@ def _report(
         trained_on=int(outcome.split.train.size),
         held_out=int(outcome.split.held_out.size),
         files_left_out=len(outcome.dataset.failures),
+        holes_unlabelled=len(outcome.dataset.unlabelled),
         grouped_split=outcome.split.grouped,
         errors=outcome.errors,
         automatic_errors=outcome.automatic_errors,

@@ -38,7 +38,9 @@ def connected_components(groups: Sequence[Groups]) -> NDArray[np.int64]:
 
 
 def hold_out(groups: Sequence[Groups], share: float, seed: int) -> Split:
-    """Hold out whole components until they make up `share` of the holes.
+    """Hold out whole components, drawn at random, that make up at most `share` of the holes.
+
+    Where every component is larger than that, the smallest one is held out.
 
     With a single component the holes themselves are divided, and `grouped` says that it was so.
     Raises InvalidConfig for a share outside 0 to 1, TooFewHoles for fewer than two holes.
@@ -56,14 +58,13 @@ def hold_out(groups: Sequence[Groups], share: float, seed: int) -> Split:
 
 
 def _chosen(unit: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Whole units in random order until the wanted number of holes is reached, leaving one unit at least."""
-    held = np.zeros(unit.size, dtype=bool)
-    order = rng.permutation(int(unit.max()) + 1)
-    for number in order[:-1]:
-        if np.count_nonzero(held) >= wanted:
-            break
-        held |= unit == number
-    return held
+    """Whole units in random order, each that still fits into the wanted number; at least the smallest."""
+    sizes = np.bincount(unit)
+    chosen: list[int] = []
+    for number in rng.permutation(sizes.size):
+        if sizes[chosen].sum() + sizes[number] <= wanted:
+            chosen.append(int(number))
+    return np.isin(unit, chosen or [int(np.argmin(sizes))])
 
 
 def _root(parent: list[int], hole: int) -> int:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from drilling.setitec import SetitecLog
 
 Floats = NDArray[np.float64]
-# After a step change the unit comes back from up to 0.29 mm above and cuts fully 0.3 mm later.
-RE_ENGAGED_MM = 0.15
+# After a step change the tool starts again 0.09 to 0.29 mm higher and cuts fully after 0.3 mm:
+# at most so far below the depth that it had reached.
+RE_ENGAGED_MM = 0.2
 
 
 @dataclass(frozen=True, slots=True)

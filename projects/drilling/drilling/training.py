@@ -187,6 +187,7 @@ def _tags(dataset: HoleSet, split: Split) -> dict[str, str]:
     return {
         "data.synthetic": str(dataset.synthetic).lower(),
         "data.files_left_out": str(len(dataset.failures)),
+        "data.holes_unlabelled": str(len(dataset.unlabelled)),
         "labels": "truth" if dataset.has_truth else "automatic",
         "split.components": str(split.components),
         "split.grouped": str(split.grouped).lower(),
