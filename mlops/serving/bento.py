@@ -94,6 +94,13 @@ def build(order: BentoOrder) -> str:
         return _build(order, context, package, _requirements(order.model, "onnx" in model.flavors))
 
 
+def run_id_of(model: Path) -> str:
+    """The run that logged the MLflow model in that folder; empty where it does not say."""
+    from mlops.serving.runtimes.mlmodel import read
+
+    return read(model).run_id
+
+
 def _build(order: BentoOrder, context: Path, package: str, requirements: list[str]) -> str:
     import bentoml
 

@@ -39,22 +39,30 @@ def head_command(*, port: int, temp_dir: Path, agent_port: int, dashboard: bool 
 
 def head_environment(token_file: Path) -> dict[str, str]:
     """What the head's environment must hold besides the user's own; replicas inherit it."""
-    return {**serve_environment(), "RAY_AUTH_TOKEN_PATH": str(token_file), "RAY_START_HOOK": _HOOK}
-
-
-def serve_environment() -> dict[str, str]:
-    """What head and driver must agree on."""
     return {
+        **serve_environment(loopback=True),
         "RAY_AUTH_MODE": "token",
-        # Off, Ray keeps the node's address 127.0.0.1 instead of looking up the machine's, and every
-        # one of its servers then binds to loopback. It is Ray's default on macOS.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_TOKEN_PATH": str(token_file),
+        "RAY_START_HOOK": _HOOK,
+    }
+
+
+def serve_environment(*, loopback: bool, token: str = "") -> dict[str, str]:
+    """What head and driver must agree on; `token` is for a driver."""
+    found = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
         "RAY_SERVE_PORT_QUARANTINE_S": "5",
     }
+    if loopback:
+        # "0" makes Ray keep 127.0.0.1 as the node's address instead of looking up the machine's, and
+        # then every one of its servers binds to loopback. It is Ray's default on macOS.
+        found["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if token:
+        found |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    return found
 
 
 def drop_client_server(ray_params: Any, head: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops.entities import Deployment
 from mlops.errors import ServiceUnavailable
+from mlops.installation import LOOPBACK
 from mlops.serving.base import Phase, Served
 from mlops.serving.head import serve_environment
 from mlops.serving.ingress import ReplicaOrder, build_replica
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PREFIX = "mlops-"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _NAMESPACE = "mlops"
 # Seconds. Connecting includes starting Serve's controller.
 _PROBE_TIMEOUT, _CALL_TIMEOUT, _CONNECT_TIMEOUT = 1.0, 8.0, 60.0
@@ -78,7 +77,7 @@ class RayModelServer:
 
     @property
     def _is_local(self) -> bool:
-        return self._host_and_port[0] in _LOOPBACK
+        return self._host_and_port[0] in (LOOPBACK, "localhost", "::1")
 
     @property
     def _host_and_port(self) -> tuple[str, int]:
@@ -89,13 +88,16 @@ class RayModelServer:
         if self.lost:
             raise ServiceUnavailable("ray", "the session was lost")
         self._probe()
-        if self._client is None:
-            self._client = _in_time(self._connect, _CONNECT_TIMEOUT)
         try:
+            if self._client is None:
+                self._client = _in_time(self._connect, _CONNECT_TIMEOUT)
             return _in_time(verb, _CALL_TIMEOUT)
-        except ServiceUnavailable:
-            self.lost = True
-            raise
+        except Exception as error:
+            if not _is_rays(error):
+                raise
+            # Serve's controller is restarted by Ray (`ActorUnavailableError`); anything else is final.
+            self.lost = type(error).__name__ != "ActorUnavailableError"
+            raise ServiceUnavailable("ray", f"{type(error).__name__}: {error}") from None
 
     def _probe(self) -> None:
         # A connection attempt by Ray itself to a head that is gone blocks for a minute and more.
@@ -106,25 +108,28 @@ class RayModelServer:
             raise ServiceUnavailable("ray", str(error)) from None
 
     def _connect(self) -> Any:
-        os.environ.update(serve_environment(), RAY_AUTH_TOKEN=self._token)
+        os.environ.update(serve_environment(loopback=self._is_local, token=self._token))
         import ray
         from ray import serve
         from ray.serve.config import HTTPOptions
         from ray.serve.context import _get_global_client
         from ray.serve.schema import LoggingConfig
 
-        ray.init(
-            address=self._address,
-            namespace=_NAMESPACE,
-            log_to_driver=False,
-            configure_logging=False,
-        )
-        logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        serve.start(
-            http_options=HTTPOptions(host="127.0.0.1", port=_free_port()),
-            logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
-        )
-        return _get_global_client()
+        try:
+            ray.init(
+                address=self._address,
+                namespace=_NAMESPACE,
+                log_to_driver=False,
+                configure_logging=False,
+            )
+            serve.start(
+                http_options=HTTPOptions(host=LOOPBACK, port=_free_port()),
+                logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
+            )
+            return _get_global_client()
+        except Exception as error:
+            ray.shutdown()  # half a session would be in the way of the next try
+            raise ServiceUnavailable("ray", f"{type(error).__name__}: {error}") from error
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -212,7 +217,7 @@ def _judge(status: Any, urls: tuple[str, ...]) -> Served:
 
 def _in_time(verb: Callable[[], T], seconds: float) -> T:
     """Run `verb` in a thread of its own: Ray's calls take no deadline, and one that hangs must not
-    hang the caller. Raises `ServiceUnavailable` after `seconds`, or when Ray is not there."""
+    hang the caller. Raises `TimeoutError` after `seconds` (Ray's own time-outs are such, too)."""
     outcome: list[T] = []
     failure: list[BaseException] = []
 
@@ -228,15 +233,19 @@ def _in_time(verb: Callable[[], T], seconds: float) -> T:
     if outcome:
         return outcome[0]
     if failure:
-        raise ServiceUnavailable("ray", f"{type(failure[0]).__name__}: {failure[0]}") from failure[0]
-    raise ServiceUnavailable("ray", f"no answer within {seconds:g} s")
+        raise failure[0]
+    raise TimeoutError(f"no answer within {seconds:g} s")
+
+
+def _is_rays(error: Exception) -> bool:
+    return isinstance(error, TimeoutError | ConnectionError) or type(error).__module__.startswith("ray.")
 
 
 def _free_port() -> int:
     # Serve's own proxy stays idle: requests go straight to the replicas. It cannot be left out while
     # direct ingress is on, so it gets a port that troubles nobody.
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
     return port
 

@@ -19,6 +19,7 @@ class MLModel:
     flavors: dict[str, dict[str, Any]]
     inputs: Signature | None
     outputs: Signature | None
+    run_id: str = ""
 
     def file(self, relative: str) -> Path:
         """A file that `MLmodel` names; raises `ValueError` when it lies outside the folder."""
@@ -39,4 +40,5 @@ def read(folder: Path) -> MLModel:
         flavors=content["flavors"],
         inputs=parse(signature.get("inputs"), "inputs"),
         outputs=parse(signature.get("outputs"), "outputs"),
+        run_id=str(content.get("run_id") or ""),
     )

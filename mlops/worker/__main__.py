@@ -1,0 +1,89 @@
+"""`python -m mlops.worker`: the resident process of the platform's loops, one for each installation."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+from mlops.config import MLOpsConfig
+from mlops.errors import MLOpsError
+from mlops.installation import Installation
+from mlops.serving.ray import RayModelServer
+from mlops.store.store import Store
+from mlops.worker.heartbeat import Heartbeat
+from mlops.worker.index import RunIndex
+from mlops.worker.loop import Loop
+from mlops.worker.packaging import Packager
+from mlops.worker.presence import Presence
+from mlops.worker.reconcile import Reconciler
+
+EXIT_SESSION_LOST = 75
+"""Ray went away under a session: Ray cannot be left cleanly then, so the process is replaced."""
+
+_GRACE_S = 5.0  # a call to Ray that hangs is left behind after this
+
+
+def main() -> int:
+    """Run until SIGTERM; 0 then, 75 when Ray's session was lost, 1 when the settings are wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        config = MLOpsConfig.load()
+        return _work(config, Installation(config))
+    except MLOpsError as error:
+        logging.getLogger("mlops.worker").error("%s", error)
+        return 1
+
+
+def _work(config: MLOpsConfig, installation: Installation) -> int:
+    url = installation.database_url("mlops")
+    store, presence = Store(url), Presence(url)
+    server = RayModelServer(
+        installation.ray_address,
+        token=installation.ray_token(),
+        secret=installation.secret("replica_secret"),
+    )
+    packager = Packager(installation.root, installation.bentos_dir)
+    heartbeat = Heartbeat(installation.run_dir / "worker.json")
+    index = RunIndex(store, installation.database_url("mlflow")) if config.mlflow_uri is None else None
+    reconciler = Reconciler(store, server, packager, installation.bentos_dir)
+    loop = Loop(store, presence, reconciler, index, heartbeat, server)
+    _obey_signals(loop, packager)
+    heartbeat.start()
+    try:
+        loop.run()
+    finally:
+        packager.close()
+        heartbeat.stop()
+        presence.let_go()
+        store.close()
+    if server.lost:
+        return EXIT_SESSION_LOST
+    server.close()
+    return 0
+
+
+def _obey_signals(loop: Loop, packager: Packager) -> None:
+    def leave() -> None:
+        packager.close()
+        os._exit(0)
+
+    def end(*_: object) -> None:
+        loop.stop()
+        late = threading.Timer(_GRACE_S, leave)
+        late.daemon = True
+        late.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # Threads that wait for a Ray that is gone would keep the interpreter from ending.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,219 @@
+"""Packaging: a registered version becomes a Bento, in a child process each.
+
+`python -m mlops.worker.packaging` is that child: mlflow and bentoml are loaded there, and never in
+the resident worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import deque
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+from mlops.config import MLOpsConfig
+from mlops.entities import Deployment
+from mlops.errors import MLOpsError
+
+DOWNLOAD = "mlops.workspace:download_model"
+_TRACEBACK_CHARS = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class PackagingOrder:
+    """What the child is told, as JSON on its standard input."""
+
+    deployment: int
+    project: str
+    model: str
+    version: int
+    bentos: str
+    """BENTOML_HOME."""
+    home: str
+    """MLOPS_HOME."""
+    allow_pickle: bool = False
+    download: str = DOWNLOAD
+    """Import path of `download(config, project, model, version, folder) -> folder`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """How one packaging ended: with a Bento's tag, or with an error."""
+
+    deployment: int
+    bento: str = ""
+    error: str = ""
+
+
+class Packager:
+    """Runs at most `limit` children at a time, each for at most `timeout_s` seconds."""
+
+    def __init__(
+        self, home: Path, bentos: Path, *, download: str = DOWNLOAD, limit: int = 1, timeout_s: float = 600.0
+    ) -> None:
+        self._home = home
+        self._bentos = bentos
+        self._download = download
+        self._limit = limit
+        self._timeout = timeout_s
+        self._waiting: deque[PackagingOrder] = deque()
+        self._running: dict[int, _Child] = {}
+
+    def submit(self, deployment: Deployment, *, allow_pickle: bool) -> None:
+        """Queue a deployment, unless it is queued or running already."""
+        if deployment.id in self.under_way:
+            return
+        self._waiting.append(
+            PackagingOrder(
+                deployment=deployment.id,
+                project=deployment.project,
+                model=deployment.model,
+                version=deployment.version,
+                bentos=str(self._bentos),
+                home=str(self._home),
+                allow_pickle=allow_pickle,
+                download=self._download,
+            )
+        )
+        self._start()
+
+    @property
+    def under_way(self) -> set[int]:
+        """Deployments queued or running."""
+        return {order.deployment for order in self._waiting} | set(self._running)
+
+    def finished(self) -> list[Packaged]:
+        """Those that ended since the last call; also starts the next ones."""
+        ended = [child for child in self._running.values() if child.has_ended(self._timeout)]
+        for child in ended:
+            del self._running[child.deployment]
+        self._start()
+        return [child.result() for child in ended]
+
+    def cancel(self, deployment_id: int) -> None:
+        """Drop one, wherever it is."""
+        self._waiting = deque(order for order in self._waiting if order.deployment != deployment_id)
+        child = self._running.pop(deployment_id, None)
+        if child is not None:
+            child.kill()
+
+    def close(self) -> None:
+        """End every child."""
+        for deployment_id in list(self.under_way):
+            self.cancel(deployment_id)
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < self._limit:
+            order = self._waiting.popleft()
+            self._running[order.deployment] = _Child(order)
+
+
+class _Child:
+    """One packaging process; what it writes goes to files, so that no pipe can fill up."""
+
+    def __init__(self, order: PackagingOrder) -> None:
+        self.deployment = order.deployment
+        self._started = time.monotonic()
+        self._expired = False
+        self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `result`
+        self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        with tempfile.TemporaryFile() as order_file:
+            order_file.write(json.dumps(asdict(order)).encode())
+            order_file.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=order_file,
+                stdout=self._out,
+                stderr=self._err,
+                start_new_session=True,
+            )
+
+    def has_ended(self, timeout: float) -> bool:
+        if self._process.poll() is None and time.monotonic() - self._started > timeout:
+            self._expired = True
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._out.close()
+        self._err.close()
+
+    def result(self) -> Packaged:
+        with self._out as out, self._err as err:
+            answer, log = _last_json(_content(out)), _content(err)[-_TRACEBACK_CHARS:]
+        if self._process.returncode == 0 and "bento" in answer:
+            return Packaged(self.deployment, bento=str(answer["bento"]))
+        if "error" in answer:
+            return Packaged(self.deployment, error=str(answer["error"]))
+        why = "took too long" if self._expired else f"ended with {self._process.returncode}"
+        return Packaged(self.deployment, error=f"packaging {why}\n{log}".strip())
+
+
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _last_json(text: str) -> dict[str, Any]:
+    lines = text.strip().splitlines()
+    try:
+        answer = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def main() -> int:
+    """The child: download, build, and print `{"bento": tag}` or `{"error": message}` as last line."""
+    order = PackagingOrder(**json.load(sys.stdin))
+    from mlops.serving.bento import environment
+
+    os.environ.update(environment(Path(order.bentos)))
+    try:
+        answer = {"bento": _package(order)}
+    except MLOpsError as error:
+        answer = {"error": str(error)}
+    except Exception:  # noqa: BLE001 - whatever it was, the deployment's record gets it
+        answer = {"error": traceback.format_exc()[-_TRACEBACK_CHARS:]}
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+    return 0 if "bento" in answer else 1
+
+
+def _package(order: PackagingOrder) -> str:
+    from mlops.serving.bento import BentoOrder, build, run_id_of
+
+    module, _, name = order.download.partition(":")
+    download = getattr(import_module(module), name)
+    with tempfile.TemporaryDirectory(prefix="model-") as scratch:
+        config = MLOpsConfig.load(home=Path(order.home))
+        model = Path(download(config, order.project, order.model, order.version, Path(scratch)))
+        return build(
+            BentoOrder(
+                model=model,
+                home=Path(order.bentos),
+                project=order.project,
+                name=order.model,
+                version=order.version,
+                run_id=run_id_of(model),
+                build=str(order.deployment),
+                allow_pickle=order.allow_pickle,
+            )
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

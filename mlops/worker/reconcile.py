@@ -1,0 +1,197 @@
+"""What shall serve (the store) against what does (the model server): one step at a time.
+
+Nothing is remembered that could not be read again, so a worker may end at any moment: the next one
+goes on from the store and from what the server says.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops.entities import Deployment, DeploymentState
+from mlops.errors import ProjectNotFound, ServiceUnavailable
+from mlops.serving.base import ModelServer, Phase, Served
+from mlops.serving.bento import discard, folder
+from mlops.store.store import Store
+from mlops.worker.packaging import Packager
+
+log = logging.getLogger(__name__)
+
+MAX_ONGOING = 64
+"""Requests a replica holds at a time, running or waiting for its threads; more get 503."""
+DEFAULT_CPUS = 0.5
+START_TIMEOUT_S = 180.0
+
+_SERVING = (DeploymentState.STARTING, DeploymentState.RUNNING)
+_MOVING = (
+    DeploymentState.PENDING,
+    DeploymentState.PACKAGING,
+    DeploymentState.STARTING,
+    DeploymentState.STOPPING,
+)
+
+
+class Reconciler:
+    """Brings the model server to what the store wants. One caller, one thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        server: ModelServer,
+        packager: Packager,
+        bentos: Path,
+        *,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
+        self._store = store
+        self._deployments = store.deployments
+        self._server = server
+        self._packager = packager
+        self._bentos = bentos
+        self._start_timeout = start_timeout_s
+        self._asked: dict[int, int] = {}  # deployment -> replicas asked of the server in this session
+        self._since: dict[int, float] = {}  # deployment -> when it was first seen STARTING
+        self.moving = False
+
+    def step(self) -> dict[str, int]:
+        """Do what can be done now; returns deployments by state. Afterwards `moving` tells whether
+        something is on its way, so that the next step is wanted soon. Raises `ServiceUnavailable` for
+        a server or a Postgres that does not answer, after the work that does not need it."""
+        self._collect_packages()
+        rows = self._deployments.all()
+        for row in rows:
+            self._package(row)
+        self.moving = any(row.state in _MOVING for row in rows)
+        served = self._server.served()
+        for row in rows:
+            if row.state in _SERVING:
+                self._guarded(row, served, self._serve)
+            elif row.state in (DeploymentState.STOPPING, DeploymentState.FAILED):
+                self._guarded(row, served, self._clear)
+        for stray in served.keys() - {row.id for row in rows}:
+            if served[stray].phase is not Phase.STOPPING:
+                self._server.remove(stray)
+        return dict(Counter(row.state.value for row in self._deployments.all()))
+
+    def _guarded(
+        self,
+        row: Deployment,
+        served: Mapping[int, Served],
+        verb: Callable[[Deployment, Served | None], None],
+    ) -> None:
+        # One deployment that cannot be handled must not keep the others waiting.
+        try:
+            verb(row, served.get(row.id))
+        except ServiceUnavailable:
+            raise
+        except Exception:
+            log.exception("deployment %s", row.id)
+
+    # -- packaging --------------------------------------------------------------------------------
+
+    def _collect_packages(self) -> None:
+        for done in self._packager.finished():
+            if done.error:
+                self._deployments.advance(done.deployment, DeploymentState.FAILED, error=done.error)
+            else:
+                self._deployments.advance(done.deployment, DeploymentState.STARTING, bento=done.bento)
+
+    def _package(self, row: Deployment) -> None:
+        if row.state is DeploymentState.STOPPING:
+            self._packager.cancel(row.id)
+        elif row.state is DeploymentState.PENDING:
+            self._deployments.advance(row.id, DeploymentState.PACKAGING)
+            self._packager.submit(row, allow_pickle=self._allows_pickle(row.project))
+        elif row.state is DeploymentState.PACKAGING:  # also one that an earlier worker left behind
+            self._packager.submit(row, allow_pickle=self._allows_pickle(row.project))
+
+    # -- serving ----------------------------------------------------------------------------------
+
+    def _serve(self, row: Deployment, served: Served | None) -> None:
+        if served is None or served.phase is Phase.STOPPING:
+            self._deployments.set_replicas(row.id, [])
+            if served is None:
+                self._deploy(row)
+            return
+        self._deployments.set_replicas(row.id, served.urls)
+        if served.phase is Phase.FAILED:
+            self._failed(row, served.error)
+        elif served.phase is Phase.RUNNING:
+            self._running(row, served)
+        else:
+            self._still_starting(row, served)
+
+    def _deploy(self, row: Deployment) -> None:
+        bento = folder(self._bentos, row.bento)
+        if not bento.is_dir():
+            log.warning("deployment %s: its Bento %s is gone, packaging anew", row.id, row.bento)
+            self._deployments.advance(row.id, DeploymentState.PACKAGING)
+            self.moving = True
+            return
+        cpus = float(self._settings(row.project).get("quotas", {}).get("replica_cpus", DEFAULT_CPUS))
+        self._server.deploy(row, bento, cpus=cpus, max_ongoing=MAX_ONGOING)
+        self._asked[row.id] = row.replicas
+        self.moving = True
+
+    def _running(self, row: Deployment, served: Served) -> None:
+        self._since.pop(row.id, None)
+        if row.state is DeploymentState.STARTING or row.error:
+            self._deployments.advance(row.id, DeploymentState.RUNNING)
+        if self._asked.get(row.id) != row.replicas and len(served.urls) != row.replicas:
+            self._deploy(row)
+        else:
+            self._asked[row.id] = row.replicas
+        # Also after a step that was cut short between the two: only the newest version stays.
+        for other in self._deployments.all(row.project):
+            if other.model == row.model and other.id < row.id and other.state is not DeploymentState.STOPPING:
+                self._deployments.retire(other.id)
+                self.moving = True
+
+    def _still_starting(self, row: Deployment, served: Served) -> None:
+        self.moving = True
+        first = self._since.setdefault(row.id, time.monotonic())
+        if row.state is DeploymentState.STARTING and time.monotonic() - first > self._start_timeout:
+            self._failed(row, f"not up after {self._start_timeout:g} s\n{served.error}".strip())
+
+    def _failed(self, row: Deployment, error: str) -> None:
+        log.error("deployment %s failed: %s", row.id, error.strip().splitlines()[-1] if error else "")
+        self._server.remove(row.id)
+        self._asked.pop(row.id, None)
+        self._since.pop(row.id, None)
+        self.moving = True
+        if row.state is DeploymentState.STARTING:
+            self._deployments.set_replicas(row.id, [])
+            self._deployments.advance(row.id, DeploymentState.FAILED, error=error)
+        else:
+            # It ran before: it is tried again, with the reason on record.
+            self._deployments.advance(row.id, DeploymentState.RUNNING, error=error)
+
+    def _clear(self, row: Deployment, served: Served | None) -> None:
+        if served is not None:
+            self.moving = True
+            if served.phase is not Phase.STOPPING:
+                self._server.remove(row.id)
+            return
+        if row.state is DeploymentState.STOPPING:
+            if row.bento:
+                discard(self._bentos, row.bento)
+            self._deployments.forget(row.id)
+            self._asked.pop(row.id, None)
+            self._since.pop(row.id, None)
+
+    # -- settings ---------------------------------------------------------------------------------
+
+    def _settings(self, project: str) -> dict[str, Any]:
+        try:
+            return self._store.projects.settings(project)
+        except ProjectNotFound:
+            return {}
+
+    def _allows_pickle(self, project: str) -> bool:
+        serving = self._settings(project).get("serving", {})
+        return bool(serving.get("allow_pickle", False)) if isinstance(serving, dict) else False
