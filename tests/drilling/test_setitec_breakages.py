@@ -106,6 +106,14 @@ def test_6_more_names_than_values_keeps_what_is_sure(extra: int) -> None:
     assert "names_and_values_differ" in kinds(log)
 
 
+@pytest.mark.parametrize("text", [V4, V9])
+def test_data_rows_padded_like_a_header_read_the_same(text: str) -> None:
+    head, data = text.split("*** Datas ***")
+    log = read(head + "*** Datas ***" + data.replace("\n", "\t\t\n") + "\t\t\n")
+    assert same_signals(log, text)
+    assert log.problems == read(text).problems
+
+
 def test_7_an_unset_clock() -> None:
     log = read(V4.replace("2025-03-03:06", "1970-01-01:00"))
     assert log.recorded_at is not None

@@ -24,9 +24,9 @@ def read_samples(
     counts from the first row of each run of equal steps, since the format has no time column.
     """
     header, body, first_row = _names_and_body(section, delimiter, problems)
-    if not body:
+    if not body.strip(" \t;"):
         return None
-    cells = _cells(body, delimiter, first_row, section.title, problems)
+    cells = _without_padding(_cells(body, delimiter, first_row, section.title, problems), header)
     columns = _column_names(header, cells.width, problems)
     if "position_mm" not in columns:
         return None
@@ -48,12 +48,26 @@ def _names_and_body(section: Section, delimiter: str, problems: list[Problem]) -
     body_only = bool(_NUMERIC.match(text))
     if body_only:
         problems.append(Problem("no_names", names.DATAS, row, "columns named by their usual order"))
-        return [], text.rstrip(), row
+        return [], _trimmed(text), row
     line, _, rest = text.partition("\n")
     header = [cell.strip().strip('"') for cell in line.split(delimiter)]
     while header and not header[-1]:
         header.pop()
-    return header, rest.rstrip(), row + 1
+    return header, _trimmed(rest), row + 1
+
+
+def _trimmed(body: str) -> str:
+    """Without the blank rows at the end; the last row keeps its empty cells."""
+    end = body.find("\n", len(body.rstrip(" \t;\n")))
+    return body if end < 0 else body[:end]
+
+
+def _without_padding(cells: pl.DataFrame, header: list[str]) -> pl.DataFrame:
+    """Without the empty columns that pad rows beyond the names."""
+    names_given = len(set(header)) or len(names.COMMON_SIGNALS)
+    while cells.width > names_given and cells[cells.columns[-1]].is_null().all():
+        cells = cells.drop(cells.columns[-1])
+    return cells
 
 
 def _cells(body: str, delimiter: str, first_row: int, title: str, problems: list[Problem]) -> pl.DataFrame:
