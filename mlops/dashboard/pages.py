@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from mlops.dashboard import formats
 from mlops.dashboard.overview import Overviews
 from mlops.platform import Platform
+from mlops.store.tokens import Principal
 
 _FOLDER = Path(__file__).parent
 
@@ -77,7 +78,8 @@ def dashboard_routes(platform: Platform, pages: Pages) -> APIRouter:
         return _overview("overview.html", request, project)
 
     def _overview(template: str, request: Request, project: str | None) -> Response:
-        principal, chosen = request.state.principal, project or principal_project(request)
+        principal: Principal = request.state.principal
+        chosen = project or principal.project
         gathered = overviews.gather(principal, chosen)
         return pages.render(
             template,
@@ -88,8 +90,5 @@ def dashboard_routes(platform: Platform, pages: Pages) -> APIRouter:
             project_names=overviews.project_names(principal),
             mlflow_url=platform.addresses.mlflow,
         )
-
-    def principal_project(request: Request) -> str | None:
-        return request.state.principal.project  # type: ignore[no-any-return]
 
     return routes

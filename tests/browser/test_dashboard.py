@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import re
 import subprocess
@@ -10,6 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 import httpx
 import psycopg
@@ -18,6 +21,7 @@ import pytest
 from mlops.config import MLOpsConfig
 from mlops.entities import DeploymentState, ProjectWorkspace, Run, RunStatus
 from mlops.installation import Installation
+from mlops.services.status import lock_file, status_file
 from mlops.store.store import Store
 from mlops.store.tokens import Role
 
@@ -86,6 +90,7 @@ def gateway(
     installation = Installation(MLOpsConfig(home=tmp_path_factory.mktemp("browser") / "home"))
     installation.prepare()
     installation.choose_ports(["gateway", "mlflow", "postgres"])
+    supervisor = _supervise(installation)
     settings = {"MLOPS_HOME": str(installation.root), "MLOPS_DATABASE_URL": database_url}
     process = subprocess.Popen([sys.executable, "-m", "mlops.gateway"], env={**os.environ, **settings})
     try:
@@ -97,6 +102,26 @@ def gateway(
     finally:
         process.terminate()
         process.wait(15)
+        supervisor.close()
+
+
+def _supervise(installation: Installation) -> IO[str]:
+    """Stands in for the supervisor: holds its lock and reports services in several states."""
+    since = (datetime.now(UTC) - timedelta(minutes=42)).isoformat()
+    rows = [
+        {"name": "postgres", "state": "healthy", "address": "127.0.0.1:24101", "since": since},
+        {"name": "mlflow", "state": "unhealthy", "address": "http://127.0.0.1:24102", "since": since,
+         "restarts": 3, "detail": "http://127.0.0.1:24102/health answers 500"},
+        {"name": "ray", "state": "starting", "address": "127.0.0.1:24103", "since": since},
+        {"name": "worker", "state": "healthy", "since": since},
+        {"name": "gateway", "state": "healthy", "address": installation.gateway_url, "since": since},
+    ]  # fmt: skip
+    lock = lock_file(installation).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    status_file(installation).write_text(json.dumps({"pid": os.getpid(), "services": rows}))
+    return lock
 
 
 def _admits(installation: Installation) -> bool:
@@ -151,7 +176,7 @@ def test_home_shows_the_platform(open_page, tmp_path: Path, size: str, scheme: s
     assert page.locator("#projects article").count() == 3
     assert page.locator("#projects").get_by_text("patchtsmixer-12").is_visible()
     assert page.locator("#deployments tbody th").count() == 3
-    assert page.locator("#services tbody tr").count() >= 4
+    assert page.locator("#services tbody tr").count() == 5
     overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert overflow <= 0, "the page itself does not scroll sideways"
     # Kept where a person looks at them, when one says where.
