@@ -17,7 +17,7 @@ _BACKENDS: dict[str, dict[str, str]] = {
         "memory": "mlops.registry.memory:MemoryRegistry",
     },
     "data": {
-        "dvc": "mlops.data.dvc:DVCStore",
+        "dvc": "mlops.data.dvc:DvcStore",
         "local": "mlops.data.local:LocalStore",
     },
 }

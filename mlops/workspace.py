@@ -48,17 +48,19 @@ class Workspace:
     @cached_property
     def tracking(self) -> RunTracker:
         """The project's runs."""
-        return cast(RunTracker, self._backend("tracking", self.installation.config.tracking_backend))
+        return cast(RunTracker, self._over_mlflow("tracking", self.installation.config.tracking_backend))
 
     @cached_property
     def registry(self) -> ModelRegistry:
         """The project's models."""
-        return cast(ModelRegistry, self._backend("registry", self.installation.config.registry_backend))
+        return cast(ModelRegistry, self._over_mlflow("registry", self.installation.config.registry_backend))
 
     @cached_property
     def data(self) -> DataStore:
         """The project's data."""
-        return cast(DataStore, self._backend("data", self.installation.config.data_backend))
+        store = load("data", self.installation.config.data_backend)
+        info = self.info
+        return cast(DataStore, store(project=info.project_name, root=info.root, remote=info.dvc_remote_path))
 
     def token(self) -> str:
         """The project's token for the gateway."""
@@ -72,8 +74,19 @@ class Workspace:
         name = self.installation.project_secret_name(self.info.project_name, "token")
         return self.installation.secret_file(name)
 
-    def _backend(self, capability: str, name: str) -> Any:
-        return load(capability, name).open(self.info, self.installation)
+    def _over_mlflow(self, capability: str, name: str) -> Any:
+        backend = load(capability, name)
+        project = self.info.project_name
+        if name != "mlflow":
+            return backend(project=project)
+        return backend(
+            project=project,
+            namespace=self.info.namespace,
+            url=self.installation.mlflow_url,
+            username=self.info.namespace,
+            password=self.installation.secret(self.installation.project_secret_name(project, "mlflow")),
+            experiment_id=self.info.mlflow_experiment_id,
+        )
 
 
 def recorded_projects(installation: Installation) -> list[str]:

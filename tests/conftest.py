@@ -11,7 +11,19 @@ import pytest
 
 from mlops.config import MLOpsConfig
 from mlops.installation import Installation
-from mlops.services import postgres
+from mlops.services import control, postgres
+
+# Tests that share a server run in one test process, so that it is started once.
+_SHARED = ("stack", "ray_head", "mlflow_server")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Send the tests of each shared server to one process."""
+    for item in items:
+        for fixture in _SHARED:
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(fixture))
+                break
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +49,19 @@ def database_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def database_url(database_installation: Installation) -> str:
     """URL of a real, empty, unmigrated database `mlops` (one for each test process)."""
     return database_installation.database_url("mlops")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The whole stack, started as `mlops:start` does and stopped as `mlops:stop` does."""
+    private = tmp_path_factory.mktemp("private")
+    private.chmod(0o700)
+    installation = Installation(MLOpsConfig(home=private / "home"))
+    try:
+        control.start(installation)
+        yield installation
+    finally:
+        control.stop(installation)
 
 
 def _wait(probe, log: Path, seconds: float = 30.0) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
-from mlops.tracking.fluent import ContextExecutor
+from mlops.binding.fluent import ContextExecutor
 
 
 class BoundArtifacts(MlflowArtifactsRepository):

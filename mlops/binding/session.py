@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mlops.binding.context import AUTH_NAME, Binding, bind
 from mlops.errors import ConfigError, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
-from mlops.tracking.context import AUTH_NAME, Binding, bind
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

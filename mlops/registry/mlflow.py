@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops.binding.context import Binding
+from mlops.binding.fluent import current_run
+from mlops.binding.session import MLflowSession
 from mlops.entities import ModelVersion
 from mlops.errors import InvalidInput, ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import Flavor, flavor_of
-from mlops.tracking.context import Binding
-from mlops.tracking.fluent import current_run
-from mlops.tracking.session import MLflowSession
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from mlops.binding.context import Binding
+from mlops.binding.fluent import current_run
+from mlops.binding.session import MLflowSession
 from mlops.entities import DataVersion, Run, RunStatus
 from mlops.errors import InvalidInput, RunEnded, RunNotFound
-from mlops.tracking.context import Binding
-from mlops.tracking.fluent import current_run
 from mlops.tracking.records import Records, check_artifact, check_records, check_tags, check_unchanged
-from mlops.tracking.session import MLflowSession
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from mlops.errors import ConfigError, NoActiveRun
-from mlops.tracking.context import (
+from mlops.binding.context import (
     Binding,
     BoundAuth,
     ProjectExperiment,
@@ -23,7 +22,8 @@ from mlops.tracking.context import (
     bind,
     current_binding,
 )
-from mlops.tracking.session import use_server
+from mlops.binding.session import use_server
+from mlops.errors import ConfigError, NoActiveRun
 
 A = Binding("http://127.0.0.1:20999", "a", "user-a", "password-a", "11")
 B = Binding("http://127.0.0.1:20999", "b", "user-b", "password-b", "22")
@@ -143,10 +143,10 @@ def test_the_users_own_retry_setting_stays(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_plug_ins_are_entry_points_of_the_distribution() -> None:
     declared = {
-        "mlflow.request_header_provider": "mlops.tracking.context:WorkspaceHeaders",
-        "mlflow.request_auth_provider": "mlops.tracking.context:BoundAuth",
-        "mlflow.default_experiment_provider": "mlops.tracking.context:ProjectExperiment",
-        "mlflow.artifact_repository": "mlops.tracking.artifacts:BoundArtifacts",
+        "mlflow.request_header_provider": "mlops.binding.context:WorkspaceHeaders",
+        "mlflow.request_auth_provider": "mlops.binding.context:BoundAuth",
+        "mlflow.default_experiment_provider": "mlops.binding.context:ProjectExperiment",
+        "mlflow.artifact_repository": "mlops.binding.artifacts:BoundArtifacts",
     }
     for group, value in declared.items():
         assert value in {point.value for point in importlib.metadata.entry_points(group=group)}, group
@@ -169,7 +169,7 @@ def test_importing_an_adapter_imports_no_heavy_tool(module: str) -> None:
 def test_a_child_process_that_inherits_the_settings_fails_by_name() -> None:
     code = (
         "import mlflow\n"
-        "from mlops.tracking.session import use_server\n"
+        "from mlops.binding.session import use_server\n"
         "import os, subprocess, sys\n"
         "use_server('http://127.0.0.1:20999')\n"
         "mlflow.set_tracking_uri('http://127.0.0.1:20999')\n"

@@ -1,0 +1,1 @@
+"""Which MLflow workspace and account the calls of this context use; shared by tracking and registry."""
