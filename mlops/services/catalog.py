@@ -13,7 +13,7 @@ from mlops.services import mlflow, postgres, ray
 from mlops.services.base import External, Service
 from mlops.services.probes import heartbeat_probe, http_probe, http_problem
 
-_PORTS = ("gateway", "postgres", "mlflow", "ray")
+_PORTS = ("gateway", "postgres", "mlflow", "ray", "ray_agent")
 
 
 def services(installation: Installation) -> list[Service]:
@@ -26,7 +26,7 @@ def services(installation: Installation) -> list[Service]:
     if config.mlflow_uri is None:
         found.append(mlflow.service(installation, ports["mlflow"]))
     if config.ray_address is None:
-        found.append(ray.service(installation, ports["ray"]))
+        found.append(ray.service(installation, ports["ray"], ports["ray_agent"]))
     after_database = () if config.database_url else ("postgres",)
     found.append(_worker(installation, after_database))
     found.append(_gateway(ports["gateway"], after_database))

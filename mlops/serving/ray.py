@@ -13,7 +13,7 @@ from mlops.entities import Deployment
 from mlops.errors import ServiceUnavailable
 from mlops.installation import LOOPBACK
 from mlops.serving.base import Phase, Served
-from mlops.serving.head import serve_environment
+from mlops.cluster import serve_environment
 from mlops.serving.ingress import ReplicaOrder, build_replica
 from mlops.serving.replica import ReplicaOptions
 
@@ -34,7 +34,7 @@ class RayModelServer:
     """The driver of one Ray cluster; a process can have one.
 
     `address` is the `host:port` of the GCS, `token` what every Ray client sends, `secret` what the
-    replicas demand. The head needs `mlops.serving.head.head_environment`. Once a session that was
+    replicas demand. The head needs `mlops.cluster.head_environment`. Once a session that was
     there is lost, `lost` stays true and every verb raises: Ray does not let a process go cleanly, so
     its owner ends and is started anew."""
 

@@ -1,4 +1,4 @@
-"""Ray's head as the platform runs it: one command, on loopback, with nothing that is not needed.
+"""What Ray's head and its drivers must agree on: one command on loopback, with nothing that is not needed.
 
 This module is also loaded by the head itself, by `RAY_START_HOOK`; it imports nothing heavy.
 """
