@@ -43,7 +43,7 @@ class RayModelServer:
         self._token = token
         self._secret = secret
         self._client: Any = None
-        self._proxy_port = 0
+        self._environment: dict[str, str] = {}
         self.lost = False
 
     def deploy(self, deployment: Deployment, bento: Path, *, cpus: float, max_ongoing: int) -> None:
@@ -66,12 +66,13 @@ class RayModelServer:
 
     def close(self) -> None:
         """See `ModelServer.close`."""
-        if self._client is None or self.lost:
-            return
-        import ray
+        for name in self._environment:
+            os.environ.pop(name, None)
+        if self._client is not None and not self.lost:
+            import ray
 
+            ray.shutdown()
         self._client = None
-        ray.shutdown()
 
     # -- the session ----------------------------------------------------------------------------
 
@@ -108,7 +109,9 @@ class RayModelServer:
             raise ServiceUnavailable("ray", str(error)) from None
 
     def _connect(self) -> Any:
-        os.environ.update(serve_environment(loopback=self._is_local, token=self._token))
+        # Ray reads these, and has no other way to be told them. `close` takes them back.
+        self._environment = serve_environment(loopback=self._is_local, token=self._token)
+        os.environ.update(self._environment)
         import ray
         from ray import serve
         from ray.serve.config import HTTPOptions

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mlops.serving.bento import folder
-from mlops.serving.head import head_command, head_environment
+from mlops.cluster import head_command, head_environment
 from tests.mlops.serving.models import package, save_onnx, tag_of
 
 _made: dict[str, Path] = {}
@@ -47,12 +47,18 @@ def bento(onnx_model: Path, bentos_home: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def broken_bento(bento: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Bento whose model cannot be opened."""
-    broken = tmp_path_factory.mktemp("broken") / "bento"
-    shutil.copytree(bento, broken)
-    (broken / "src" / "model" / "model.onnx").write_bytes(b"no graph")
+def broken_model(onnx_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow model folder whose graph cannot be opened."""
+    broken = tmp_path_factory.mktemp("broken") / "model"
+    shutil.copytree(onnx_model, broken)
+    (broken / "model.onnx").write_bytes(b"no graph")
     return broken
+
+
+@pytest.fixture(scope="session")
+def broken_bento(broken_model: Path, bentos_home: Path) -> Path:
+    """The Bento of a model that cannot be opened."""
+    return folder(bentos_home, tag_of(package(broken_model, bentos_home, build="broken")))
 
 
 class RayHead:

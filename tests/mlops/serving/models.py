@@ -72,7 +72,14 @@ def save_sklearn(folder: Path) -> Path:
 def package(model: Path, home: Path, **order: object) -> subprocess.CompletedProcess[str]:
     """Build a Bento in a process of its own; its tag is the last line printed."""
     text = json.dumps(
-        {"model": str(model), "home": str(home), "project": "drilling", "name": "depth", "version": 3, **order}
+        {
+            "model": str(model),
+            "home": str(home),
+            "project": "drilling",
+            "name": "depth",
+            "version": 3,
+            **order,
+        }
     )
     return subprocess.run(
         [sys.executable, "-c", _BUILD],

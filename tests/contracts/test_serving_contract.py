@@ -1,0 +1,179 @@
+"""One contract over every model server; and what only Ray's can show."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from mlops.errors import ServiceUnavailable
+from mlops.serving.base import ModelServer, Phase, Served
+from mlops.cluster import serve_environment
+from mlops.serving.local import LocalModelServer
+from mlops.serving.ray import RayModelServer
+from tests.mlops.serving.fixtures import (
+    RayHead,
+    bento,  # noqa: F401
+    bentos_home,  # noqa: F401
+    broken_bento,  # noqa: F401
+    broken_model,  # noqa: F401
+    onnx_model,  # noqa: F401
+    ray_head,  # noqa: F401
+)
+from tests.mlops.serving.models import HEADERS, SECRET, a_deployment
+
+# bentoml's, which it shows when a Bento is opened.
+pytestmark = pytest.mark.filterwarnings(r"ignore:::(_bentoml_.*|pathspec)(\..*)?")
+
+ROWS = {"inputs": {"x": [[1, 2, 3], [0, 0, 0.5]]}}
+ANSWER = {"outputs": {"y": [[321.0], [50.0]]}}
+
+
+@pytest.fixture(scope="module")
+def ray_server(ray_head: RayHead) -> Iterator[RayModelServer]:  # noqa: F811
+    made = RayModelServer(ray_head.address, token=ray_head.token, secret=SECRET)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def local_server() -> Iterator[LocalModelServer]:
+    made = LocalModelServer(secret=SECRET)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=["local", "ray"])
+def server(request: pytest.FixtureRequest) -> ModelServer:
+    made: ModelServer = request.getfixturevalue(f"{request.param}_server")
+    return made
+
+
+def wait(server: ModelServer, number: int, phase: Phase | None, seconds: float = 40) -> Served | None:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = server.served().get(number)
+        if (found.phase if found else None) is phase:
+            return found
+        assert phase is not Phase.RUNNING or not found or not found.error, found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_deploys_answers_and_removes(server: ModelServer, bento: Path) -> None:  # noqa: F811
+    server.deploy(a_deployment(1), bento, cpus=0.2, max_ongoing=16)
+    served = wait(server, 1, Phase.RUNNING)
+    assert served is not None
+    assert len(served.urls) == 1
+    assert served.urls[0].startswith("http://127.0.0.1:")
+    answer = httpx.post(f"{served.urls[0]}/predict", json=ROWS, headers=HEADERS)
+    assert (answer.status_code, answer.json()) == (200, ANSWER)
+    assert httpx.get(f"{served.urls[0]}/healthz", headers=HEADERS).status_code == 200
+    assert httpx.post(f"{served.urls[0]}/predict", json=ROWS).status_code == 401
+    server.remove(1)
+    wait(server, 1, None)
+    with pytest.raises(httpx.TransportError):
+        httpx.post(f"{served.urls[0]}/predict", json=ROWS, headers=HEADERS)
+
+
+def test_replicas_are_added_while_the_first_answers(server: ModelServer, bento: Path) -> None:  # noqa: F811
+    server.deploy(a_deployment(2), bento, cpus=0.2, max_ongoing=16)
+    wait(server, 2, Phase.RUNNING)
+    server.deploy(replace(a_deployment(2), replicas=2), bento, cpus=0.2, max_ongoing=16)
+
+    def two_answer() -> bool:
+        urls = server.served()[2].urls
+        assert urls
+        codes = {httpx.post(f"{url}/predict", json=ROWS, headers=HEADERS).status_code for url in urls}
+        return codes == {200} and len(urls) == 2
+
+    wait_until(two_answer)
+    server.remove(2)
+    wait(server, 2, None)
+
+
+def test_a_model_that_does_not_open_fails_with_its_traceback(
+    server: ModelServer,
+    bento: Path,  # noqa: F811
+    broken_bento: Path,  # noqa: F811
+) -> None:
+    server.deploy(a_deployment(3), bento, cpus=0.2, max_ongoing=16)
+    server.deploy(a_deployment(4), broken_bento, cpus=0.2, max_ongoing=16)
+    failed = wait(server, 4, Phase.FAILED)
+    assert failed is not None
+    assert "Traceback" in failed.error
+    assert "model.onnx" in failed.error
+    assert failed.urls == ()
+    served = wait(server, 3, Phase.RUNNING)
+    assert served is not None
+    assert httpx.post(f"{served.urls[0]}/predict", json=ROWS, headers=HEADERS).status_code == 200
+    for number in (3, 4):
+        server.remove(number)
+        wait(server, number, None)
+
+
+def test_removing_what_is_not_there_is_fine(server: ModelServer) -> None:
+    server.remove(999)
+    assert 999 not in server.served()
+
+
+def test_nothing_of_ray_listens_beyond_loopback(
+    ray_head: RayHead,  # noqa: F811
+    ray_server: RayModelServer,
+    bento: Path,  # noqa: F811
+) -> None:
+    ray_server.deploy(a_deployment(5), bento, cpus=0.2, max_ongoing=16)
+    wait(ray_server, 5, Phase.RUNNING)
+    head = psutil.Process(ray_head.group)
+    found = [
+        (process.name(), connection.laddr.ip, connection.laddr.port)
+        for process in [head, *head.children(recursive=True), psutil.Process()]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(found) > 10, found
+    assert {address for _, address, _ in found} <= {"127.0.0.1", "::ffff:127.0.0.1"}, found
+    ray_server.remove(5)
+
+
+def test_a_client_without_the_token_is_refused(ray_head: RayHead, tmp_path: Path) -> None:  # noqa: F811
+    wrong = tmp_path / "token"
+    wrong.write_text("0" * 64)
+    program = f"import ray; ray.init(address={ray_head.address!r}, log_to_driver=False)"
+    own = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment = {**own, **serve_environment(loopback=True), "HOME": str(tmp_path)}
+    for auth in ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(wrong)}, {}):
+        result = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**environment, **auth},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert result.returncode != 0
+        assert "auth" in result.stderr.lower(), result.stderr
+
+
+def test_a_ray_that_is_not_there_is_named_at_once() -> None:
+    server = RayModelServer("127.0.0.1:1", token="t" * 64, secret=SECRET)
+    started = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match="ray does not answer"):
+        server.served()
+    assert time.monotonic() - started < 3
+    assert not server.lost

@@ -1,0 +1,175 @@
+"""The replica's application: what it answers, and every way it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from mlops.serving.replica import ReplicaOptions, create_app
+from mlops.serving.runtimes.runtime import Runtime
+from mlops.serving.runtimes.signature import InputProblem, Signature, Tensor
+from tests.mlops.serving.models import HEADERS, SECRET
+
+
+class Sum(Runtime):
+    """Sums the rows of `x`; `shift` is optional. A model that fails on 13."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Signature((Tensor("x", "float32", (-1, 2)), Tensor("shift", "int64", (1,), required=False)))
+        )
+
+    def run(self, arrays: Any) -> dict[str, Any]:
+        if arrays["x"][0, 0] == 13:
+            raise RuntimeError("a secret of the model")
+        with np.errstate(divide="ignore"):
+            return {"sum": arrays["x"].sum(axis=1) + arrays.get("shift", 0), "inverse": 1 / arrays["x"]}
+
+    def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return self.answer(inputs)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    app = create_app(Sum(), ReplicaOptions(secret=SECRET, max_body=1000))
+    with TestClient(app, headers=HEADERS, raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_answers_lists(client: TestClient) -> None:
+    answer = client.post("/predict", json={"inputs": {"x": [[1, 2], [4, 0.5]], "shift": [10]}})
+    assert answer.status_code == 200
+    assert answer.json() == {"outputs": {"sum": [13.0, 14.5], "inverse": [[1.0, 0.5], [0.25, 2.0]]}}
+
+
+def test_what_is_not_finite_in_an_answer_is_null(client: TestClient) -> None:
+    answer = client.post("/predict", json={"inputs": {"x": [[0, 1]]}})
+    assert answer.json()["outputs"]["inverse"] == [[None, 1.0]]
+
+
+def test_a_model_that_fails_says_so_and_keeps_its_reason_to_itself(client: TestClient) -> None:
+    answer = client.post("/predict", json={"inputs": {"x": [[13, 1]]}})
+    assert answer.status_code == 500
+    assert answer.json()["error"]["type"] == "ModelFailed"
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("inputs", "field", "message"),
+    [
+        ({}, "x", "is missing"),
+        ({"x": [[1, 2]], "y": 1}, "y", "no such input"),
+        ({"x": [1, 2]}, "x", "shape"),
+        ({"x": [[1, 2, 3]]}, "x", "shape"),
+        ({"x": []}, "x", "empty"),
+        ({"x": [[1, 2], [3]]}, "x", "different lengths"),
+        ({"x": [["a", "b"]]}, "x", "texts"),
+        ({"x": [[True, False]]}, "x", "booleans"),
+        ({"x": [[1, None]]}, "x", "nulls"),
+        ({"x": {"a": 1}}, "x", "objects"),
+        ({"x": [[1e39, 0]]}, "x", "not finite"),
+        ({"x": [[10**400, 0]]}, "x", "nulls"),
+        ({"x": [[1, 2]], "shift": [1.5]}, "shift", "decimal"),
+        ({"x": [[1, 2]], "shift": [2**63]}, "shift", "outside int64"),
+    ],
+)
+def test_a_wrong_input_is_named(client: TestClient, inputs: Any, field: str, message: str) -> None:
+    answer = client.post("/predict", json={"inputs": inputs})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["fields"]) == (422, "InvalidInput", {"field": field})
+    assert message in error["message"]
+    assert error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"\xff", 400),
+        (b'{"inputs": {"x": [[NaN, 1]]}}', 400),
+        (b'{"inputs": {"x": [[Infinity, 1]]}}', 400),
+        (b"[" * 900, 400),
+        (b"[]", 422),
+        (b'{"x": 1}', 422),
+        (b'{"inputs": []}', 422),
+        (b'{"inputs": {"x": [[1, 2]]}, "other": 1}', 422),
+        (b'{"inputs": {"x": [[' + b"1," * 600 + b"1]]}}", 413),
+    ],
+)
+def test_a_body_that_is_not_a_request(client: TestClient, body: bytes, status: int) -> None:
+    answer = client.post("/predict", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"type", "message", "remedy", "fields"}
+
+
+def test_a_body_without_a_stated_length_is_cut_off_too(client: TestClient) -> None:
+    answer = client.post("/predict", content=(b" " * 300 for _ in range(10)))
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.bentoml+pickle", "application/octet-stream", "text/plain"])
+def test_other_content_types_are_not_read(client: TestClient, kind: str) -> None:
+    answer = client.post("/predict", content=b"{}", headers={"content-type": kind})
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"X-MLOps-Replica-Secret": ""}, {"X-MLOps-Replica-Secret": SECRET[:-1]}, {"Authorization": SECRET}],
+)
+@pytest.mark.parametrize("path", ["/predict", "/healthz", "/docs.json", "/nowhere", "/"])
+def test_nothing_without_the_secret(client: TestClient, path: str, headers: dict[str, str]) -> None:
+    with TestClient(client.app, headers=headers) as stranger:
+        for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"):
+            assert stranger.request(method, path).status_code == 401
+
+
+def test_the_secret_given_twice_is_refused(client: TestClient) -> None:
+    headers = [("X-MLOps-Replica-Secret", SECRET), ("X-MLOps-Replica-Secret", SECRET)]
+    with TestClient(client.app) as stranger:
+        assert stranger.get("/healthz", headers=headers).status_code == 401
+
+
+def test_unknown_routes_and_methods(client: TestClient) -> None:
+    for method, path, status in (
+        ("GET", "/nowhere", 404),
+        ("GET", "/predict", 405),
+        ("POST", "/healthz", 405),
+    ):
+        answer = client.request(method, path)
+        assert answer.status_code == status
+        assert "error" in answer.json()
+
+
+def test_columns_are_of_one_length_and_strings_pass() -> None:
+    from mlops.serving.runtimes.signature import check, parse
+
+    signature = parse(
+        json.dumps(
+            [
+                {"type": "double", "name": "a", "required": True},
+                {"type": "string", "name": "b", "required": True},
+            ]
+        ),
+        "inputs",
+    )
+    assert signature is not None
+    assert check(signature, {"a": [1, 2], "b": ["x", "y"]})["a"].dtype == np.float64
+    with pytest.raises(InputProblem, match="rows"):
+        check(signature, {"a": [1, 2], "b": ["x"]})
+    with pytest.raises(InputProblem, match="not finite"):
+        check(signature, {"a": [1, math.inf], "b": ["x", "y"]})
+
+
+def test_a_type_that_json_cannot_carry_is_refused() -> None:
+    from mlops.serving.runtimes.signature import parse
+
+    with pytest.raises(ValueError, match="binary"):
+        parse(json.dumps([{"type": "binary", "name": "a"}]), "inputs")

@@ -1,0 +1,126 @@
+"""The worker's smaller parts: lock and doorbell, heartbeat, index of runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import psycopg
+import pytest
+from mlflow.entities import Metric
+
+from mlops.entities import ProjectWorkspace, RunStatus
+from mlops.errors import ServiceUnavailable
+from mlops.installation import Installation
+from mlops.store.store import Store
+from mlops.worker.heartbeat import Heartbeat
+from mlops.worker.index import RunIndex
+from mlops.worker.presence import Presence
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    store = Store(database_url)
+    store.upgrade()
+    yield store
+    store.close()
+
+
+def test_one_worker_at_a_time(database_url: str) -> None:
+    first, second = Presence(database_url), Presence(database_url)
+    assert first.hold()
+    assert first.hold()
+    assert not second.hold()
+    first.let_go()
+    deadline = time.monotonic() + 5
+    while not second.hold():
+        assert time.monotonic() < deadline
+    second.let_go()
+
+
+def test_a_wish_rings(database_url: str, store: Store) -> None:
+    store.projects.put(ProjectWorkspace("bell", "bell", "1", "", "", "", Path("/")), {})
+    presence = Presence(database_url)
+    presence.hold()
+    assert not presence.wait(0.05)
+    wish = threading.Timer(0.2, lambda: store.deployments.want("bell", "m", 1, 1))
+    wish.start()
+    started = time.monotonic()
+    assert presence.wait(10)
+    assert time.monotonic() - started < 5
+    wish.join()
+    presence.let_go()
+    store.projects.remove("bell")
+
+
+def test_a_broken_connection_is_named_and_made_again(database_url: str) -> None:
+    presence = Presence(database_url)
+    assert presence.hold()
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mlops-worker'"
+        )
+    with pytest.raises(ServiceUnavailable):
+        presence.wait(5)
+    assert presence.hold()
+    presence.let_go()
+
+
+def test_the_heartbeat_is_whole_private_and_ends_with_the_loop(tmp_path: Path) -> None:
+    path = tmp_path / "worker.json"
+    beat = Heartbeat(path, period_s=0.05, patience_s=0.5)
+    beat.start()
+    beat.tell(ray="ok", deployments={"running": 2})
+    time.sleep(0.2)
+    said = json.loads(path.read_text())
+    assert (said["pid"], said["ray"], said["deployments"]) == (os.getpid(), "ok", {"running": 2})
+    assert abs(time.time() - said["at"]) < 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    time.sleep(1)  # the loop says nothing more
+    old = json.loads(path.read_text())["at"]
+    time.sleep(0.2)
+    assert json.loads(path.read_text())["at"] == old
+    beat.stop()
+    assert not path.exists()
+
+
+def test_runs_are_read_from_mlflows_own_tables(
+    database_installation: Installation, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database_installation.database_url("mlflow")
+    index = RunIndex(store, url, latest=3)
+    store.projects.put(ProjectWorkspace("indexed", "default", "1", "", "", "", Path("/")), {})
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    client = mlflow.MlflowClient(tracking_uri=url.replace("postgresql://", "postgresql+psycopg://"))
+    experiment = client.create_experiment("of the index", artifact_location="file:///nowhere")
+    for number in range(4):
+        run = client.create_run(experiment, start_time=1000 * (number + 1), run_name=f"run {number}")
+        client.log_metric(run.info.run_id, "mae", 1 / (number + 1))
+        client.log_batch(
+            run.info.run_id,
+            metrics=[Metric("odd", math.nan, 1, 0), Metric("endless", math.inf, 1, 0)],
+        )
+        client.set_tag(run.info.run_id, "data", "synthetic")
+    client.set_terminated(run.info.run_id, "FAILED", end_time=9000)
+
+    assert index.update() == 3
+    assert index.update() == 0
+    found = store.runs.latest("indexed", 10)
+    assert [run.name for run in found] == ["run 3", "run 2", "run 1"]
+    assert found[0].metrics == {"mae": 0.25}
+    assert found[0].tags["data"] == "synthetic"
+    assert (found[0].status, found[1].status) == (RunStatus.FAILED, RunStatus.RUNNING)
+    assert found[0].ended_at is not None
+    assert found[0].ended_at.timestamp() == 9
+    client.log_metric(found[1].id, "mae", 7)
+    assert index.update() == 1
+    assert store.runs.latest("indexed", 2)[1].metrics == {"mae": 7.0}
+    store.projects.remove("indexed")

@@ -1,0 +1,186 @@
+"""The reconciler over a real Postgres, real packaging children and the in-process model server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mlops.config import MLOpsConfig
+from mlops.entities import Deployment, DeploymentState, ProjectWorkspace
+from mlops.serving.bento import folder
+from mlops.serving.local import LocalModelServer
+from mlops.store.store import Store
+from mlops.worker.packaging import Packager
+from mlops.worker.reconcile import Reconciler
+from tests.mlops.serving.fixtures import broken_model, onnx_model  # noqa: F401
+from tests.mlops.serving.models import HEADERS, SECRET
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:::(_bentoml_.*|pathspec)(\..*)?")
+
+DOWNLOAD = "tests.mlops.worker.test_reconcile:download"
+ROWS = {"inputs": {"x": [[1, 2, 3]]}}
+
+
+def download(config: MLOpsConfig, project: str, model: str, version: int, folder: Path) -> Path:
+    """What the packaging child calls: the version's folder below MLOPS_HOME, as a registry would."""
+    import shutil
+
+    return Path(shutil.copytree(config.home / "models" / str(version), folder / "model"))
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    store = Store(database_url)
+    store.upgrade()
+    for project in store.projects.all():
+        store.projects.remove(project.project_name)
+    store.projects.put(
+        ProjectWorkspace("drilling", "drilling", "1", "", "", "", Path("/")),
+        {"quotas": {"replica_cpus": 0.2}},
+    )
+    yield store
+    store.close()
+
+
+class World:
+    """A worker's parts, stepped by hand."""
+
+    def __init__(self, store: Store, home: Path) -> None:
+        self.store = store
+        self.home = home
+        self.bentos = home / "bentos"
+        self.server = LocalModelServer(secret=SECRET)
+        self.packager = Packager(home, self.bentos, download=DOWNLOAD)
+        self.reconciler = Reconciler(store, self.server, self.packager, self.bentos)
+
+    def restart(self) -> None:
+        """As after a kill -9 of worker and server: only the database and the Bentos are left."""
+        self.close()
+        self.server = LocalModelServer(secret=SECRET)
+        self.packager = Packager(self.home, self.bentos, download="nowhere:nothing")
+        self.reconciler = Reconciler(self.store, self.server, self.packager, self.bentos)
+
+    def close(self) -> None:
+        self.packager.close()
+        self.server.close()
+
+    def step_until(self, condition: Callable[[], bool], seconds: float = 40) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.store.deployments.all()
+            self.reconciler.step()
+            time.sleep(0.05)
+
+    def state(self, deployment: Deployment) -> DeploymentState | None:
+        found = self.store.deployments.get(deployment.id)
+        return found.state if found else None
+
+    def until(self, deployment: Deployment, state: DeploymentState | None) -> None:
+        self.step_until(lambda: self.state(deployment) is state)
+
+    def ask(self) -> float | None:
+        """What the routed version answers, as the gateway would call it."""
+        route = self.store.deployments.routes().get(("drilling", "depth"))
+        if route is None:
+            return None
+        answer = httpx.post(f"{route[1][0].url}/predict", json=ROWS, headers=HEADERS)
+        assert answer.status_code == 200
+        return float(answer.json()["outputs"]["y"][0][0])
+
+
+@pytest.fixture
+def world(store: Store, tmp_path: Path, onnx_model: Path, broken_model: Path) -> Iterator[World]:  # noqa: F811
+    models = tmp_path / "models"
+    models.mkdir()
+    for version, model in (("1", onnx_model), ("2", onnx_model), ("3", broken_model)):
+        (models / version).symlink_to(model)
+    made = World(store, tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_wish_is_packaged_served_and_removed(world: World) -> None:
+    wanted = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.until(wanted, DeploymentState.RUNNING)
+    assert world.ask() == 321.0
+    running = world.store.deployments.get(wanted.id)
+    assert running is not None
+    assert folder(world.bentos, running.bento).is_dir()
+
+    world.store.deployments.want("drilling", "depth", 1, 2)
+    world.step_until(lambda: len(world.store.deployments.routes()[("drilling", "depth")][1]) == 2)
+
+    world.store.deployments.want_removal("drilling", "depth")
+    world.until(wanted, None)
+    assert world.ask() is None
+    assert world.server.served() == {}
+    assert not folder(world.bentos, running.bento).exists()
+
+
+def test_a_newer_version_takes_over_and_one_that_fails_does_not(world: World) -> None:
+    first = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.until(first, DeploymentState.RUNNING)
+
+    broken = world.store.deployments.want("drilling", "depth", 3, 1)
+    world.until(broken, DeploymentState.FAILED)
+    failed = world.store.deployments.get(broken.id)
+    assert failed is not None
+    assert "Traceback" in failed.error
+    assert "model.onnx" in failed.error
+    assert world.ask() == 321.0
+
+    missing = world.store.deployments.want("drilling", "depth", 9, 1)
+    world.until(missing, DeploymentState.FAILED)
+    assert "FileNotFoundError" in (world.store.deployments.get(missing.id) or missing).error
+    assert world.ask() == 321.0
+
+    second = world.store.deployments.want("drilling", "depth", 2, 1)
+    world.until(first, None)
+    assert world.state(second) is DeploymentState.RUNNING
+    assert world.ask() == 321.0
+    assert set(world.server.served()) == {second.id}
+
+
+def test_what_ran_comes_back_without_packaging(world: World) -> None:
+    wanted = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.until(wanted, DeploymentState.RUNNING)
+    before = world.store.deployments.routes()[("drilling", "depth")][1]
+
+    world.restart()
+    world.step_until(lambda: bool(world.server.served().get(wanted.id, None)))
+    world.step_until(
+        lambda: world.store.deployments.routes().get(("drilling", "depth"), (None, before))[1] != before
+    )
+    assert world.ask() == 321.0
+    assert world.state(wanted) is DeploymentState.RUNNING
+
+
+def test_a_wish_that_an_earlier_worker_was_packaging_goes_on(world: World) -> None:
+    wanted = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.reconciler.step()
+    assert world.state(wanted) is DeploymentState.PACKAGING
+    world.packager.close()
+    world.packager = Packager(world.home, world.bentos, download=DOWNLOAD)
+    world.reconciler = Reconciler(world.store, world.server, world.packager, world.bentos)
+    world.until(wanted, DeploymentState.RUNNING)
+
+
+def test_removal_while_packaging_ends_the_child(world: World) -> None:
+    wanted = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.reconciler.step()
+    assert world.packager.under_way == {wanted.id}
+    world.store.deployments.want_removal("drilling", "depth")
+    world.until(wanted, None)
+    assert world.packager.under_way == set()
+
+
+def test_packaging_that_takes_too_long_is_ended(world: World) -> None:
+    world.packager = Packager(world.home, world.bentos, download=DOWNLOAD, timeout_s=0.01)
+    world.reconciler = Reconciler(world.store, world.server, world.packager, world.bentos)
+    wanted = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.until(wanted, DeploymentState.FAILED)
+    assert "took too long" in (world.store.deployments.get(wanted.id) or wanted).error
