@@ -19,6 +19,7 @@ from mlops.entities import Deployment, DeploymentState, ProjectWorkspace, Run, S
 from mlops.errors import DeploymentNotFound, InvalidInput, ServiceUnavailable, Unauthorized
 from mlops.installation import Installation
 from mlops.project import check_model_name, check_project_name
+from mlops.services.status import read_status
 from mlops.serving.routing import Answer, Router
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
@@ -70,8 +71,6 @@ class Platform:
     def open(cls, config: MLOpsConfig) -> Platform:
         """The installation that `config` places; touches no server. Raises `ConfigError` before
         set-up, and before the first start has chosen ports."""
-        from mlops.services.status import read_status
-
         installation = Installation(config)
         url = installation.database_url()
         store = Store(url)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
+
+from markupsafe import Markup, escape
 
 _THIN_SPACE = "\u2009"
 
@@ -42,3 +45,8 @@ def duration(seconds: float) -> str:
 def exact(moment: datetime) -> str:
     """To the second, in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def commands(text: str) -> Markup:
+    """Escaped, with what stands in backticks set as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before

@@ -136,7 +136,9 @@ def _read(source: Callable[[], list[Row]], last: Part[Row]) -> Part[Row]:
     except MLOpsError as error:
         return replace(last, problem=error.message, remedy=error.remedy)
     except (OSError, ValueError) as error:  # a status file that is missing or half written
-        return replace(last, problem=str(error), remedy="Run `efficientai-toolkit mlops:status`.")
+        return replace(
+            last, problem=str(error) or type(error).__name__, remedy="Run `efficientai-toolkit mlops:status`."
+        )
 
 
 def _of(card: ProjectCard, deployments: tuple[Deployment, ...]) -> tuple[Deployment, ...]:

@@ -35,7 +35,11 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters.update(
-            number=formats.number, exact=formats.exact, duration=formats.duration, ago=formats.ago
+            number=formats.number,
+            exact=formats.exact,
+            duration=formats.duration,
+            ago=formats.ago,
+            commands=formats.commands,
         )
 
     def login(self, problem: str, csrf: str, next: str, status: int = 200) -> HTMLResponse:
@@ -74,8 +78,8 @@ def dashboard_routes(platform: Platform, pages: Pages) -> APIRouter:
 
     @routes.get("/fragments/overview")
     def overview(request: Request, project: _ProjectFilter = None) -> Response:
-        """Render the home page's parts alone."""
-        return _overview("overview.html", request, project)
+        """Render the parts of the home page that change."""
+        return _overview("fragment.html", request, project)
 
     def _overview(template: str, request: Request, project: str | None) -> Response:
         principal: Principal = request.state.principal

@@ -197,6 +197,7 @@ def test_page_renews_itself_and_keeps_what_is_in_use(open_page, store: Store) ->
     page.locator("#projects").get_by_text("lora-rank-8").wait_for(timeout=5000)
     assert page.locator("#projects article").first.locator("h3").inner_text() in ("digits", "drilling")
     assert page.locator("details[open] pre").is_visible()
+    assert page.locator("#switcher a").count() == 4
 
 
 def test_theme_is_chosen_and_kept(open_page) -> None:

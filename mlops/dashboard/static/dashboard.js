@@ -27,7 +27,7 @@
 
   function renew(html) {
     const fresh = new DOMParser().parseFromString(html, "text/html");
-    for (const section of fresh.querySelectorAll("section")) {
+    for (const section of fresh.querySelectorAll("[data-version]")) {
       const shown = document.getElementById(section.id);
       if (shown.dataset.version !== section.dataset.version && !isInUse(shown)) shown.replaceWith(section);
     }

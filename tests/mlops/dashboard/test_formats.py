@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlops.dashboard.formats import ago, duration, exact, number
+from mlops.dashboard.formats import ago, commands, duration, exact, number
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,7 @@ def test_ages(seconds: float, text: str) -> None:
 def test_durations_and_moments() -> None:
     assert [duration(s) for s in (0.4, 70, 3780)] == ["0 s", "1 min 10 s", "1 h 03 min"]
     assert exact(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02 03:04:05 UTC"
+
+
+def test_commands_are_code_and_all_is_escaped() -> None:
+    assert commands("Run `mlops:start <x>` & wait") == "Run <code>mlops:start &lt;x&gt;</code> &amp; wait"
