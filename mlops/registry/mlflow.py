@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlops.registry.base import ModelRegistry
 
 _PAGE = 1000
+_LOGGED_MODEL = "models:/"
 
 
 class MLflowRegistry:
@@ -94,8 +95,10 @@ class MLflowRegistry:
 
         folder.mkdir(parents=True, exist_ok=True)
         with self._calls(name, version) as client:
-            found = client.get_model_version(name, str(version))
-            uri = found.source if found.source.startswith("models:/m-") else f"models:/{name}/{version}"
+            # A models:/ URI would be looked up at the process's own tracking URI, which need not be ours.
+            uri = client.get_model_version_download_uri(name, str(version))
+            if uri.startswith(f"{_LOGGED_MODEL}m-"):
+                uri = client.get_logged_model(uri.removeprefix(_LOGGED_MODEL)).artifact_location
             path = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._binding.url)
             return Path(path)
 
