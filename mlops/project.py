@@ -51,6 +51,14 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """What the project's deployments may do."""
+
+    allow_pickle: bool = False
+    """Whether models that are pickles (sklearn, torch) may be served: loading one runs its code."""
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """A project as its project.toml describes it."""
 
@@ -64,6 +72,7 @@ class Project:
     data_paths: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     quotas: Quotas = Quotas()
+    serving: Serving = Serving()
 
 
 _KEYS: dict[str, set[str]] = {
@@ -72,6 +81,7 @@ _KEYS: dict[str, set[str]] = {
     "data": {"paths"},
     "models": {"name"},
     "quotas": {field.name for field in fields(Quotas)},
+    "serving": {field.name for field in fields(Serving)},
 }
 
 
@@ -101,6 +111,7 @@ def read_project(folder: Path) -> Project:
         data_paths=_data_paths(path, data.get("paths", [])),
         models=tuple(check_model_name(model.get("name")) for model in _models(path, raw)),
         quotas=_quotas(path, _table(path, raw, "quotas")),
+        serving=_serving(path, _table(path, raw, "serving")),
     )
 
 
@@ -187,3 +198,10 @@ def _quotas(path: Path, raw: dict[str, Any]) -> Quotas:
         max_replicas=int(raw.get("max_replicas", defaults.max_replicas)),
         replica_cpus=float(raw.get("replica_cpus", defaults.replica_cpus)),
     )
+
+
+def _serving(path: Path, raw: dict[str, Any]) -> Serving:
+    allow = raw.get("allow_pickle", False)
+    if not isinstance(allow, bool):
+        raise ProjectFileError(path, f"`serving.allow_pickle` = {allow!r} must be true or false")
+    return Serving(allow_pickle=allow)
