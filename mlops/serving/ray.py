@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -9,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mlops.cluster import serve_environment
 from mlops.entities import Deployment
 from mlops.errors import ServiceUnavailable
 from mlops.installation import LOOPBACK
 from mlops.serving.base import Phase, Served
-from mlops.cluster import serve_environment
 from mlops.serving.ingress import ReplicaOrder, build_replica
 from mlops.serving.replica import ReplicaOptions
 
@@ -68,6 +69,7 @@ class RayModelServer:
         """See `ModelServer.close`."""
         for name in self._environment:
             os.environ.pop(name, None)
+        self._environment = {}
         if self._client is not None and not self.lost:
             import ray
 
@@ -88,6 +90,8 @@ class RayModelServer:
     def _call(self, verb: Callable[[], T]) -> T:
         if self.lost:
             raise ServiceUnavailable("ray", "the session was lost")
+        # Before Ray is looked for: at a start, the seconds of this import pass while the head comes up.
+        self._load()
         self._probe()
         try:
             if self._client is None:
@@ -100,6 +104,18 @@ class RayModelServer:
             self.lost = type(error).__name__ != "ActorUnavailableError"
             raise ServiceUnavailable("ray", f"{type(error).__name__}: {error}") from None
 
+    def _load(self) -> None:
+        if self._environment:
+            return
+        # Ray reads these, and has no other way to be told them. `close` takes them back.
+        self._environment = serve_environment(loopback=self._is_local, token=self._token)
+        os.environ.update(self._environment)
+        import ray
+        import ray.serve  # noqa: F401 - loaded here, used later
+
+        # What Serve tells its driver is told by `served`.
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+
     def _probe(self) -> None:
         # A connection attempt by Ray itself to a head that is gone blocks for a minute and more.
         try:
@@ -109,9 +125,6 @@ class RayModelServer:
             raise ServiceUnavailable("ray", str(error)) from None
 
     def _connect(self) -> Any:
-        # Ray reads these, and has no other way to be told them. `close` takes them back.
-        self._environment = serve_environment(loopback=self._is_local, token=self._token)
-        os.environ.update(self._environment)
         import ray
         from ray import serve
         from ray.serve.config import HTTPOptions

@@ -29,6 +29,7 @@ _GRACE_S = 5.0  # a call to Ray that hangs is left behind after this
 def main() -> int:
     """Run until SIGTERM; 0 then, 75 when Ray's session was lost, 1 when the settings are wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         config = MLOpsConfig.load()
         return _work(config, Installation(config))

@@ -14,9 +14,9 @@ import httpx
 import psutil
 import pytest
 
+from mlops.cluster import serve_environment
 from mlops.errors import ServiceUnavailable
 from mlops.serving.base import ModelServer, Phase, Served
-from mlops.cluster import serve_environment
 from mlops.serving.local import LocalModelServer
 from mlops.serving.ray import RayModelServer
 from tests.mlops.serving.fixtures import (

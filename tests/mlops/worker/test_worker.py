@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mlops.entities import DeploymentState, ProjectWorkspace
+from mlops.entities import Deployment, DeploymentState, ProjectWorkspace
 from mlops.installation import Installation
 from mlops.store.store import Store
 from tests.mlops.serving.fixtures import RayHead, onnx_model, ray_head  # noqa: F401
@@ -69,7 +69,29 @@ class Supervised:
 
 
 @pytest.fixture
+def store(database_installation: Installation) -> Iterator[Store]:
+    """With one project, and no deployment."""
+    store = Store(database_installation.database_url("mlops"))
+    store.upgrade()
+    for project in store.projects.all():
+        store.projects.remove(project.project_name)
+    store.projects.put(ProjectWorkspace("drilling", "drilling", "1", "", "", "", Path("/")), {})
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def recorded(store: Store, database_installation: Installation, onnx_model: Path) -> Deployment:  # noqa: F811
+    """A deployment that ran before everything was stopped: its Bento is there, and its record."""
+    tag = tag_of(package(onnx_model, database_installation.bentos_dir))
+    wanted = store.deployments.want("drilling", "depth", 1, 1)
+    store.deployments.advance(wanted.id, DeploymentState.RUNNING, bento=tag)
+    return wanted
+
+
+@pytest.fixture
 def worker(
+    recorded: Deployment,  # the worker finds it when it starts
     database_installation: Installation,
     ray_head: RayHead,  # noqa: F811
 ) -> Iterator[Supervised]:
@@ -89,19 +111,12 @@ def wait_until(condition: Callable[[], bool], log: Path, seconds: float = 60) ->
 
 
 def test_a_deployment_outlives_ray(
+    recorded: Deployment,
     worker: Supervised,
+    store: Store,
     database_installation: Installation,
     ray_head: RayHead,  # noqa: F811
-    onnx_model: Path,  # noqa: F811
 ) -> None:
-    store = Store(database_installation.database_url("mlops"))
-    store.upgrade()
-    for project in store.projects.all():
-        store.projects.remove(project.project_name)
-    store.projects.put(ProjectWorkspace("drilling", "drilling", "1", "", "", "", Path("/")), {})
-    tag = tag_of(package(onnx_model, database_installation.bentos_dir))
-    wanted = store.deployments.want("drilling", "depth", 1, 1)
-    store.deployments.advance(wanted.id, DeploymentState.STARTING, bento=tag)
     secret = {"X-MLOps-Replica-Secret": database_installation.secret("replica_secret")}
 
     def answers() -> bool:
@@ -130,9 +145,8 @@ def test_a_deployment_outlives_ray(
     wait_until(lambda: len(worker.codes) == 2, worker.log)
     assert answers()  # what serves needs no worker
     store.deployments.want_removal("drilling", "depth")
-    wait_until(lambda: store.deployments.get(wanted.id) is None, worker.log)
+    wait_until(lambda: store.deployments.get(recorded.id) is None, worker.log)
 
     code, seconds = worker.end()
     assert code == 0, worker.log.read_text()[-3000:]
     assert seconds < 8
-    store.close()
