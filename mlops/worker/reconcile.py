@@ -157,6 +157,9 @@ class Reconciler:
         first = self._since.setdefault(row.id, time.monotonic())
         if row.state is DeploymentState.STARTING and time.monotonic() - first > self._start_timeout:
             self._failed(row, f"not up after {self._start_timeout:g} s\n{served.error}".strip())
+        elif not served.urls and not folder(self._bentos, row.bento).is_dir():
+            # Its replicas died and cannot be opened again; what is removed here is packaged anew.
+            self._server.remove(row.id)
 
     def _failed(self, row: Deployment, error: str) -> None:
         log.error("deployment %s failed: %s", row.id, error.strip().splitlines()[-1] if error else "")
@@ -178,9 +181,9 @@ class Reconciler:
                 self._server.remove(row.id)
             return
         if row.state is DeploymentState.STOPPING:
-            if row.bento:
-                discard(self._bentos, row.bento)
             self._deployments.forget(row.id)
+            if row.bento and not any(other.bento == row.bento for other in self._deployments.all()):
+                discard(self._bentos, row.bento)
             self._asked.pop(row.id, None)
             self._since.pop(row.id, None)
 
