@@ -154,7 +154,11 @@ def test_nothing_of_ray_listens_beyond_loopback(
 def test_a_client_without_the_token_is_refused(ray_head: RayHead, tmp_path: Path) -> None:  # noqa: F811
     wrong = tmp_path / "token"
     wrong.write_text("0" * 64)
-    program = f"import ray; ray.init(address={ray_head.address!r}, log_to_driver=False)"
+    # What `ray.init` does first; that one tries again for half a minute before it gives up.
+    program = (
+        f"from ray._raylet import GcsClient; client = GcsClient(address={ray_head.address!r});"
+        "client.internal_kv_keys(b'', None, timeout=10)"
+    )
     own = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment = {**own, **serve_environment(loopback=True), "HOME": str(tmp_path)}
     for auth in ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(wrong)}, {}):
