@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops.serving.bento import folder
 from mlops.cluster import head_command, head_environment
+from mlops.serving.bento import folder
 from tests.mlops.serving.models import package, save_onnx, tag_of
 
 _made: dict[str, Path] = {}
