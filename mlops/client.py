@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from mlops.entities import (
     Run,
     RunStatus,
 )
-from mlops.errors import DeploymentFailed, DeploymentNotFound, NoActiveRun, ServiceUnavailable
+from mlops.errors import DeploymentFailed, DeploymentNotFound, MLOpsError, NoActiveRun, ServiceUnavailable
 from mlops.installation import Installation
 from mlops.project import Project, check_model_name, find_project, read_project
 from mlops.remote import Gateway
@@ -85,11 +86,13 @@ class MLOpsClient:
             status = RunStatus.KILLED
             raise
         except Exception as error:
-            tracking.log(run.id, tags={"mlops.error": f"{type(error).__name__}: {error}"[:5000]})
+            with _noted_on(error):
+                tracking.log(run.id, tags={"mlops.error": f"{type(error).__name__}: {error}"[:5000]})
             raise
         finally:
             self._run.reset(token)
-            tracking.end_run(run.id, status)
+            with _noted_on(sys.exception()):
+                tracking.end_run(run.id, status)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record parameters; each is written once. Raises `NoActiveRun`, `InvalidInput`."""
@@ -225,6 +228,22 @@ class MLOpsClient:
         """The 0600 file that holds the project's bearer token for the gateway."""
         return self._workspace.token_file
 
+    @property
+    def mlflow_password_file(self) -> Path:
+        """The 0600 file that holds the password for MLflow's own pages; the user is the namespace."""
+        return self._workspace.mlflow_password_file
+
     @cached_property
     def _gateway(self) -> Gateway:
         return Gateway(self._workspace.installation.gateway_url, self._workspace.token())
+
+
+@contextmanager
+def _noted_on(leading: BaseException | None) -> Iterator[None]:
+    """What goes wrong while `leading` passes becomes a note on it, and does not take its place."""
+    try:
+        yield
+    except MLOpsError as error:
+        if leading is None:
+            raise
+        leading.add_note(f"the run's record is incomplete: {error.message}")

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mlops.errors import ConfigError
+
+_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
+_HOST_PORT = re.compile(r"(?:ray://)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 class MLOpsConfig(BaseSettings):
     """Settings, each from `MLOPS_<NAME>` in the environment; docs/settings.md lists them."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MLOPS_", frozen=True, use_attribute_docstrings=True, extra="forbid"
+        env_prefix="MLOPS_",
+        # An empty variable is an unset one: MLOPS_HOME="" must not mean the current folder.
+        env_ignore_empty=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     home: Path = Field(default_factory=lambda: platformdirs.user_data_path("efficientai-toolkit"))
@@ -55,7 +66,7 @@ class MLOpsConfig(BaseSettings):
     ray_dashboard: bool = False
     """Whether the embedded Ray starts its own dashboard (about 200 MB more)."""
 
-    start_timeout_s: float = Field(default=120.0, gt=0)
+    start_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """How long `mlops:start` waits for every service to be healthy, in seconds."""
 
     tracking_backend: str = "mlflow"
@@ -74,9 +85,58 @@ class MLOpsConfig(BaseSettings):
             return cls(**overrides)  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors()[0]
-            name = "MLOPS_" + str(first["loc"][0]).upper() if first["loc"] else "MLOPS_…"
+            field = str(first["loc"][0]) if first["loc"] else "…"
+            name = "MLOPS_" + field.upper()
+            value = "(not shown)" if field in _SECRET else _ACCOUNT.sub("//…@", repr(first.get("input")))
             raise ConfigError(
-                f"{name}={first.get('input')!r}: {first['msg']}",
+                f"{name}={value}: {first['msg'].removeprefix('Value error, ')}",
                 remedy=f"Set {name} to a valid value, or unset it; docs/settings.md lists them.",
                 setting=name,
-            ) from error
+            ) from None
+
+    @field_validator("home")
+    @classmethod
+    def _check_home(cls, value: Path) -> Path:
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ValueError("begins with the home folder of an unknown user") from error
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = _parts(value.get_secret_value())
+            if parts.scheme not in _POSTGRES or not parts.hostname:
+                raise ValueError("must be like postgresql://user:password@host:5432/mlops")
+        return value
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _check_mlflow_uri(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = _parts(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("must be like http://host:5000")
+            if parts.username is not None:
+                raise ValueError("must hold no account: that is MLOPS_MLFLOW_USERNAME and …_PASSWORD")
+        return value
+
+    @field_validator("ray_address")
+    @classmethod
+    def _check_ray_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            found = _HOST_PORT.fullmatch(value)
+            if found is None or not 0 < int(found[1]) < 65536:
+                raise ValueError("must be the host:port of a Ray head")
+        return value
+
+
+_SECRET = {"database_url", "mlflow_password", "ray_token"}
+_ACCOUNT = re.compile(r"//[^/]*@")
+
+
+def _parts(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    _ = parts.port  # raises ValueError for what is no port
+    return parts

@@ -61,13 +61,12 @@ class MLOpsError(Exception):
 
     def to_json(self) -> dict[str, Any]:
         """The one JSON shape of an error, in HTTP answers and `--json` output."""
-        fields = {name: value for name, value in self.fields.items() if value is not None}
         return {
             "error": {
                 "type": type(self).__name__,
                 "message": self.message,
                 "remedy": self.remedy,
-                "fields": fields,
+                "fields": self.fields,
             }
         }
 
@@ -92,8 +91,9 @@ class MLOpsError(Exception):
 
 
 def _rebuild(cls: type[MLOpsError], message: str, remedy: str, fields: dict[str, Any]) -> MLOpsError:
-    error = cls.__new__(cls)
-    MLOpsError.__init__(error, message, remedy=remedy, **fields)
+    # Not by `__init__`: a stranger's answer may call a field "message" or "remedy".
+    error = cls.__new__(cls, message)
+    error.message, error.remedy, error.fields = message, remedy, dict(fields)
     return error
 
 
@@ -130,7 +130,7 @@ class BackendUnknown(ConfigError):
     def __init__(self, capability: str, name: str, known: list[str]) -> None:
         super().__init__(
             f"no {capability} backend is called {name!r}",
-            remedy=f"Use one of: {', '.join(sorted(known))}.",
+            remedy=f"Set MLOPS_{capability.upper()}_BACKEND to one of: {', '.join(sorted(known))}.",
             capability=capability,
             name=name,
             known=known,
@@ -146,7 +146,7 @@ class ProjectNotFound(NotFound):
 
     def __init__(self, project: str, *, remedy: str = "") -> None:
         super().__init__(
-            f"project {project!r} is not registered",
+            f"project {project!r} is not registered" if project else "no project was named or found",
             remedy=remedy or "Run `efficientai-toolkit mlops:register <folder of its project.toml>`.",
             project=project,
         )

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import tempfile
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -28,6 +29,7 @@ SECRETS = (
 
 # Kept outside Ray's worker range (10002–19999), its client port and direct ingress (from 30000).
 _PORTS = range(20100, 29900)
+_SHORT_PREFIX = "mlops-"
 
 
 class Installation:
@@ -91,19 +93,26 @@ class Installation:
         path = self.secret_file(name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():
-            write_private(path, secrets.token_urlsafe(32))
+            write_private(path, secrets.token_urlsafe(32), replace=False)
         return self.secret(name)
 
     def secret(self, name: str) -> str:
-        """Read the secret `name`; raises `ConfigError` before set-up."""
+        """Read the secret `name`; raises `ConfigError` before set-up, and for an empty file."""
         try:
-            return self.secret_file(name).read_text(encoding="utf-8").strip()
+            kept = self.secret_file(name).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(
                 f"no secret {name!r} in {self.secrets_dir}",
                 remedy="Run `efficientai-toolkit mlops:setup` as the user who owns MLOPS_HOME.",
                 secret=name,
             ) from error
+        if not kept:  # it would let everyone in
+            raise ConfigError(
+                f"{self.secret_file(name)} is empty",
+                remedy="Delete it: the secret is made anew at the next `mlops:start` or `mlops:register`.",
+                secret=name,
+            )
+        return kept
 
     def project_secret_name(self, project: str, kind: str) -> str:
         """Name of a project's secret; `kind` is `token` (gateway) or `mlflow` (its service account)."""
@@ -115,10 +124,10 @@ class Installation:
         """A folder with a short path for Ray's sockets (at most 104 bytes on macOS), made and recorded
         when it is missing."""
         record = self.run_dir / "short_dir"
-        if record.is_file() and (known := Path(record.read_text())).is_dir():
+        if record.is_file() and _is_own_short_dir(known := Path(record.read_text())):
             return known
         base = Path("/tmp")  # noqa: S108 - mkdtemp makes it private; $TMPDIR is too long on macOS
-        made = Path(tempfile.mkdtemp(prefix="mlops-", dir=base if base.is_dir() else None))
+        made = Path(tempfile.mkdtemp(prefix=_SHORT_PREFIX, dir=base if base.is_dir() else None))
         write_private(record, str(made))
         return made
 
@@ -127,10 +136,13 @@ class Installation:
     def ports(self) -> dict[str, int]:
         """The recorded ports; empty before the first start."""
         try:
-            return {str(k): int(v) for k, v in json.loads(self._ports_file.read_text()).items()}
+            ports = {str(k): int(v) for k, v in json.loads(self._ports_file.read_text()).items()}
+            if not all(0 < port < 65536 for port in ports.values()):
+                raise ValueError("a port is out of range")
+            return ports
         except FileNotFoundError:
             return {}
-        except (ValueError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"{self._ports_file} is damaged: {error}",
                 remedy="Delete it: ports are chosen anew at the next `mlops:start`.",
@@ -138,19 +150,33 @@ class Installation:
 
     def choose_ports(self, names: Iterable[str]) -> dict[str, int]:
         """Choose and record a port for each name: the setting's, else the recorded one if it is
-        free, else a free one. Raises `PortTaken` when a setting's port is another program's."""
+        free, else a free one. Raises `PortTaken` when a setting's port is another program's, and
+        `ConfigError` when two settings demand the same one."""
         recorded = self.ports()
-        chosen: dict[str, int] = {}
-        for name in names:
-            wanted = int(getattr(self.config, f"{name}_port", 0))
-            if wanted and not _is_free(wanted):
-                raise PortTaken(name, wanted, f"MLOPS_{name.upper()}_PORT")
-            port = wanted or recorded.get(name, 0)
-            if not port or port in chosen.values() or not _is_free(port):
+        chosen = dict.fromkeys(names, 0)
+        for name in chosen:
+            if wanted := int(getattr(self.config, f"{name}_port", 0)):
+                self._check_wanted(name, wanted, chosen)
+                chosen[name] = wanted
+        for name in chosen:
+            port = chosen[name] or recorded.get(name, 0)
+            if chosen[name] == 0 and (not port or port in chosen.values() or not _is_free(port)):
                 port = _free_port(taken=set(chosen.values()) | set(recorded.values()))
             chosen[name] = port
         write_private(self._ports_file, json.dumps(chosen, indent=1))
         return chosen
+
+    def _check_wanted(self, name: str, port: int, chosen: dict[str, int]) -> None:
+        setting = f"MLOPS_{name.upper()}_PORT"
+        other = next((known for known in chosen if chosen[known] == port), None)
+        if other is not None:
+            raise ConfigError(
+                f"{setting}={port} is also MLOPS_{other.upper()}_PORT",
+                remedy="Give each service a port of its own, or unset one of the two.",
+                setting=setting,
+            )
+        if not _is_free(port):
+            raise PortTaken(name, port, setting)
 
     def _port(self, name: str) -> int:
         try:
@@ -206,10 +232,11 @@ class Installation:
         return self.secret("ray_token")
 
 
-def write_private(path: Path, text: str, *, durable: bool = True) -> None:
+def write_private(path: Path, text: str, *, durable: bool = True, replace: bool = True) -> None:
     """Write `text` to `path` at once or not at all, readable by its owner alone (0600); `durable`
-    also brings it to the disk before it returns."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    also brings it to the disk before it returns. Without `replace` a file that is there stays: of two
+    that write at once, the first wins."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -217,10 +244,28 @@ def write_private(path: Path, text: str, *, durable: bool = True) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
+        if replace:
+            part.replace(path)
+        else:
+            try:
+                path.hardlink_to(part)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without hard links
+                part.replace(path)
+    finally:
         part.unlink(missing_ok=True)
-        raise
+
+
+def _is_own_short_dir(path: Path) -> bool:
+    # It is removed as a whole at a stop, and anyone may make folders in /tmp once it is gone.
+    return (
+        path.is_absolute()
+        and path.name.startswith(_SHORT_PREFIX)
+        and path.is_dir()
+        and not path.is_symlink()
+        and path.stat().st_uid == os.geteuid()
+    )
 
 
 def _is_free(port: int) -> bool:

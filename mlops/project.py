@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from dataclasses import dataclass, fields
@@ -109,7 +110,7 @@ def read_project(folder: Path) -> Project:
         primary_metric=_text(path, "metrics.primary", metrics.get("primary", "")),
         direction=_direction(path, metrics.get("direction", "minimize")),
         data_paths=_data_paths(path, data.get("paths", [])),
-        models=tuple(check_model_name(model.get("name")) for model in _models(path, raw)),
+        models=_models(path, raw),
         quotas=_quotas(path, _table(path, raw, "quotas")),
         serving=_serving(path, _table(path, raw, "serving")),
     )
@@ -134,6 +135,10 @@ def _parse(path: Path) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProjectFileError(path, f"is not valid TOML: {error}") from error
+    except OSError as error:
+        raise ProjectFileError(
+            path, f"cannot be read: {error.strerror or error}", remedy="It must be a file you may read."
+        ) from error
 
 
 def _refuse_unknown(path: Path, raw: dict[str, Any]) -> None:
@@ -143,7 +148,7 @@ def _refuse_unknown(path: Path, raw: dict[str, Any]) -> None:
                 path, f"unknown table [{table}]", remedy=f"Known tables: {', '.join(_KEYS)}."
             )
         for entry in content if isinstance(content, list) else [content]:
-            unknown = sorted(set(entry) - _KEYS[table]) if isinstance(entry, dict) else [str(entry)]
+            unknown = sorted(set(entry) - _KEYS[table]) if isinstance(entry, dict) else []
             if unknown:
                 raise ProjectFileError(
                     path,
@@ -175,27 +180,34 @@ def _data_paths(path: Path, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ProjectFileError(path, f"`data.paths` = {value!r} must be a list of texts")
     for item in value:
-        if Path(item).is_absolute() or ".." in Path(item).parts or item.startswith("-"):
+        parts = Path(item).parts
+        if not parts or Path(item).is_absolute() or ".." in parts or item.startswith("-") or "\0" in item:
             raise ProjectFileError(
                 path, f"`data.paths` holds {item!r}", remedy="Name paths inside the project's folder."
             )
     return tuple(value)
 
 
-def _models(path: Path, raw: dict[str, Any]) -> list[dict[str, Any]]:
+def _models(path: Path, raw: dict[str, Any]) -> tuple[str, ...]:
     value = raw.get("models", [])
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise ProjectFileError(path, "`models` must be a list of tables", remedy="Write each as [[models]].")
-    return value
+    if not all("name" in entry for entry in value):
+        raise ProjectFileError(
+            path, "key `models.name` is missing", remedy='Add `name = "…"` below each [[models]].'
+        )
+    return tuple(check_model_name(entry["name"]) for entry in value)
 
 
 def _quotas(path: Path, raw: dict[str, Any]) -> Quotas:
     for key, value in raw.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise ProjectFileError(path, f"`quotas.{key}` = {value!r} must be a number above 0")
+        if key == "max_replicas" and not isinstance(value, int):
+            raise ProjectFileError(path, f"`quotas.{key}` = {value!r} must be a whole number")
     defaults = Quotas()
     return Quotas(
-        max_replicas=int(raw.get("max_replicas", defaults.max_replicas)),
+        max_replicas=raw.get("max_replicas", defaults.max_replicas),
         replica_cpus=float(raw.get("replica_cpus", defaults.replica_cpus)),
     )
 

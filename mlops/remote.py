@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from mlops.entities import Deployment, DeploymentState
-from mlops.errors import MLOpsError, ServiceUnavailable
+from mlops.errors import InvalidInput, MLOpsError, ServiceUnavailable
 
 
 class Gateway:
@@ -33,10 +32,15 @@ class Gateway:
             answer = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise ServiceUnavailable("gateway", f"{self.url}: {error}") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInput(
+                "body", body, f"is not JSON: {error}", remedy="Use lists and numbers."
+            ) from error
         try:
             content = answer.json() if answer.content else None
-        except json.JSONDecodeError:
-            content = None
+        except ValueError as error:
+            problem = f"{method} {path} answered {answer.status_code} with what is no JSON"
+            raise ServiceUnavailable("gateway", problem) from error
         if answer.is_success:
             return content
         if not (isinstance(content, dict) and "error" in content):

@@ -12,7 +12,7 @@ from mlops.backends import load
 from mlops.config import MLOpsConfig
 from mlops.data.base import DataStore
 from mlops.entities import ProjectWorkspace
-from mlops.errors import ProjectNotFound
+from mlops.errors import ConfigError, ProjectNotFound
 from mlops.installation import Installation, write_private
 from mlops.project import check_project_name
 from mlops.registry.base import ModelRegistry
@@ -28,12 +28,20 @@ class Workspace:
 
     @classmethod
     def open(cls, name: str, installation: Installation) -> Workspace:
-        """The workspace that registration recorded here; raises `ProjectNotFound`, `InvalidName`."""
+        """The workspace that registration recorded here; raises `ProjectNotFound`, `InvalidName`, and
+        `ConfigError` for a damaged record."""
+        path = _record(installation, check_project_name(name))
         try:
-            record = json.loads(_record(installation, check_project_name(name)).read_text())
+            record = json.loads(path.read_text(encoding="utf-8"))
+            return cls(ProjectWorkspace(**{**record, "root": Path(record["root"])}), installation)
         except FileNotFoundError:
             raise ProjectNotFound(name) from None
-        return cls(ProjectWorkspace(**{**record, "root": Path(record["root"])}), installation)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(
+                f"{path} is damaged: {error}",
+                remedy="Run `efficientai-toolkit mlops:register` for the project's folder again.",
+                project=name,
+            ) from error
 
     def save(self) -> None:
         """Record the workspace, so that clients of this machine find it without any service."""
@@ -72,6 +80,12 @@ class Workspace:
     def token_file(self) -> Path:
         """The 0600 file that holds the token."""
         name = self.installation.project_secret_name(self.info.project_name, "token")
+        return self.installation.secret_file(name)
+
+    @property
+    def mlflow_password_file(self) -> Path:
+        """The 0600 file that holds the password of the project's MLflow account."""
+        name = self.installation.project_secret_name(self.info.project_name, "mlflow")
         return self.installation.secret_file(name)
 
     def _over_mlflow(self, capability: str, name: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -45,7 +47,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 40,
     as_json: Json = False,
 ) -> None:
-    """Show the services' logs.
+    """Show the services' logs; with --json, one object a line.
 
     Example: efficientai-toolkit mlops:logs mlflow -f
     """
@@ -54,7 +56,9 @@ def logs(
     here = installation()
 
     def show(line: LogLine) -> None:
-        emit(line, as_json, line.text if service else f"{line.service:<10} {line.text}")
+        text = line.text if service else f"{line.service:<10} {line.text}"
+        # Not kept back: whoever follows through a pipe waits for each line.
+        print(json.dumps(asdict(line)) if as_json else text, flush=follow)
 
     for line in last_lines(here.logs_dir, service, lines):
         show(line)

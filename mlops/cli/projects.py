@@ -25,9 +25,13 @@ def register(
     from mlops.store.store import Store
 
     here = installation()
+    folder = _folder(project)
     store = Store(here.database_url())
-    workspace = register(_folder(project), here, store)
-    store.close()
+    try:
+        store.upgrade()  # the gateway does it too, perhaps a moment later than this
+        workspace = register(folder, here, store)
+    finally:
+        store.close()
     info = workspace.info
     text = (
         f"Registered {info.project_name} from {info.root}.\n"
