@@ -117,13 +117,15 @@ class MLOpsClient:
 
     def log_apple_silicon_metrics(self) -> None:
         """Record which machine this is, as tags; what cannot be read is left out. Raises `NoActiveRun`."""
+        run = self._active("log_apple_silicon_metrics")
         machine = {
             "hardware.system": platform.system(),
             "hardware.machine": platform.machine(),
             "hardware.processor": platform.processor(),
             "hardware.python": platform.python_version(),
         }
-        self.set_tags({key: value for key, value in machine.items() if value})
+        tags = {key: value for key, value in machine.items() if value}
+        self._workspace.tracking.log(run.id, tags=tags)
 
     def log_model(
         self,

@@ -17,7 +17,11 @@ from mlops.services.supervisor import Supervisor
 
 
 def main() -> int:
-    """Hold the lock and supervise until told to stop; 0 also when another supervisor lives."""
+    """Leave the caller, hold the lock and supervise until told to stop; 0 also when another
+    supervisor lives."""
+    if os.fork():
+        return 0  # the caller waits for this half alone; the other is nobody's child
+    os.setsid()
     config = MLOpsConfig.load()
     installation = Installation(config)
     # "a+" neither truncates another supervisor's pid nor needs the file to exist.

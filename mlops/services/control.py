@@ -102,14 +102,14 @@ def restart_service(installation: Installation, name: str, progress: Progress = 
 
 def _launch(installation: Installation) -> None:
     with LogFile(installation.logs_dir / "supervisor.log").open() as log:
-        subprocess.Popen(
+        subprocess.run(  # returns at once: the supervisor leaves its caller
             [sys.executable, "-m", "mlops.services"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=installation.root,
             env={**os.environ, "MLOPS_HOME": str(installation.root)},
-            start_new_session=True,
+            check=True,
         )
 
 

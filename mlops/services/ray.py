@@ -22,4 +22,6 @@ def service(installation: Installation, port: int, agent_port: int) -> Service:
         env=head_environment(installation.secret_file("ray_token")),
         probe=port_probe(port),
         address=f"{LOOPBACK}:{port}",
+        # It takes ten seconds to end by itself and has nothing to save: what serves is in the database.
+        stop_timeout_s=2.0,
     )

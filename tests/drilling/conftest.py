@@ -40,6 +40,14 @@ class RecordingClient:
         return SimpleNamespace(root=self.root)
 
     @property
+    def workspace(self) -> SimpleNamespace:
+        return SimpleNamespace(namespace="drilling")
+
+    @property
+    def mlflow_password_file(self) -> Path:
+        return self.root / "a folder" / "mlflow"
+
+    @property
     def token_file(self) -> Path:
         return self.root / "a folder" / "token"
 

@@ -45,6 +45,7 @@ class DemoReport:
     train_seconds: float
     run_id: str
     run_url: str
+    mlflow_login: str
     model: str
     model_version: int
     endpoint_url: str
@@ -164,6 +165,10 @@ def _report(
         train_seconds=round(outcome.seconds, 1),
         run_id=outcome.run.id,
         run_url=outcome.run.url,
+        mlflow_login=(
+            f"MLflow asks for a login: user {client.workspace.namespace},"
+            f" password $(cat {client.mlflow_password_file})"
+        ),
         model=MODEL_NAME,
         model_version=outcome.model.version,
         endpoint_url=deployment.url,

@@ -29,10 +29,12 @@ def print_report(report: DemoReport, console: Console) -> None:
         (f"MLflow run of {report.model} version {report.model_version}", report.run_url),
         ("Endpoint", report.endpoint_url),
         ("Ask it yourself", report.curl),
-        ("Dashboard", report.dashboard_url),
+        ("Dashboard (logged in by `efficientai-toolkit mlops:dashboard`)", report.dashboard_url),
     ):
         console.print(f"\n[bold]{title}[/]")
         console.print(address, soft_wrap=True, markup=False, highlight=False)
+        if address == report.run_url:
+            console.print(report.mlflow_login, style="dim", soft_wrap=True, markup=False, highlight=False)
 
 
 def _table(report: DemoReport) -> Table:
