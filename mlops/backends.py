@@ -34,7 +34,7 @@ def load(capability: str, name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         raise ConfigError(
-            f"the {capability} backend {name!r} needs {error.name!r}, which is not installed",
+            f"the {capability} backend {name!r} needs what is not installed: {error.name or error}",
             remedy="Run `make setup`, or install efficientai-toolkit again.",
             capability=capability,
             name=name,
