@@ -62,16 +62,10 @@ def start(installation: Installation, progress: Progress = lambda _: None) -> li
 def stop(installation: Installation, timeout_s: float = 30.0) -> bool:
     """Stop everything; returns whether anything ran. Leaves no process and no port of ours."""
     pid = supervisor_pid(installation)
-    deadline = time.monotonic() + timeout_s - 5.0
     if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        while supervisor_pid(installation) == pid:
-            if time.monotonic() > deadline:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                break
-            time.sleep(_POLL_S)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # What the supervisor cannot end in time is ended below.
+            processes.end([psutil.Process(pid)], stop_signal=signal.SIGTERM, grace_s=timeout_s - 5.0)
     left = processes.end_all(installation.root)
     status_file(installation).unlink(missing_ok=True)
     if installation.is_prepared:
