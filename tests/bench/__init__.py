@@ -1,0 +1,1 @@
+"""Benchmarks: our figure and the peer's from the same run, as a ratio with its spread."""
