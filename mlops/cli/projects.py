@@ -10,7 +10,7 @@ import typer
 from mlops.cli.context import installation
 from mlops.cli.output import Json, emit, emit_table
 from mlops.errors import ProjectNotFound
-from mlops.project import FILE_NAME
+from mlops.project import FILE_NAME, read_project
 
 
 def register(
@@ -26,6 +26,7 @@ def register(
 
     here = installation()
     folder = _folder(project)
+    read_project(folder)  # its mistakes are told before any server is asked
     store = Store(here.database_url())
     try:
         store.upgrade()  # the gateway does it too, perhaps a moment later than this

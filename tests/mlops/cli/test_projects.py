@@ -1,0 +1,182 @@
+"""mlops:register, projects, deploy, undeploy, list-deployments and the data commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops import errors
+from mlops.installation import Installation
+
+
+def row(project: str, model: str, state: str = "running", error: str = "") -> dict[str, Any]:
+    moment = "2026-01-02T03:04:05+00:00"
+    return {
+        "id": 9,
+        "project": project,
+        "model": model,
+        "version": 3,
+        "state": state,
+        "replicas": 1,
+        "url": f"http://127.0.0.1:1/projects/{project}/models/{model}/predict",
+        "created_at": moment,
+        "updated_at": moment,
+        "bento": "",
+        "error": error,
+    }
+
+
+# -- register, projects -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["nowhere", "/nowhere/at/all"])
+def test_register_of_no_folder_says_what_to_give(invoke, given: str) -> None:
+    result = invoke("mlops:register", given)
+    assert result.code == 4
+    assert "project.toml" in result.err
+
+
+def test_register_of_a_folder_without_project_toml_says_to_create_it(invoke, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    result = invoke("mlops:register", str(tmp_path / "bare"))
+    assert result.code == 3
+    assert "Create it with at least `[project]`" in result.err
+
+
+def test_register_before_the_first_start_says_to_start(invoke, tmp_path: Path) -> None:
+    (tmp_path / "project.toml").write_text('[project]\nname = "alpha"\n')
+    result = invoke("mlops:register", str(tmp_path))
+    assert result.code == 3
+    assert "mlops:" in result.err
+
+
+def test_register_of_a_stopped_stack_exits_with_7(invoke, installation: Installation, tmp_path: Path) -> None:
+    installation.choose_ports(["postgres", "mlflow", "gateway"])
+    (tmp_path / "project.toml").write_text('[project]\nname = "alpha"\n')
+    result = invoke("mlops:register", str(tmp_path))
+    assert result.code == 7
+    assert "postgres does not answer" in result.err
+    assert installation.secret("postgres_password") not in result.err
+
+
+def test_no_project_yet_says_how_to_register(invoke, installation: Installation) -> None:
+    assert "mlops:register" in invoke("mlops:projects").out
+    assert invoke("mlops:projects", "--json").json == []
+
+
+def test_projects_show_the_files_of_tokens_and_never_tokens(
+    invoke, installation: Installation, register: Callable[[str], Path]
+) -> None:
+    roots = {name: register(name) for name in ("beta", "alpha")}
+    shown = invoke("mlops:projects", "--json")
+    assert [(found["project"], found["root"]) for found in shown.json] == [
+        ("alpha", str(roots["alpha"])),
+        ("beta", str(roots["beta"])),
+    ]
+    token = installation.secret("project.alpha.token")
+    assert Path(shown.json[0]["token_file"]).read_text() == token
+    assert token not in shown.out + invoke("mlops:projects").out
+
+
+# -- deployments --------------------------------------------------------------------------------
+
+
+def test_deployments_are_a_table_with_the_last_line_of_failures(invoke, gateway) -> None:
+    failed = row("beta", "trees", "failed", "Traceback (most recent call last):\n  x\nValueError: broken\n")
+    gateway.answers["GET /api/deployments"] = (200, [row("alpha", "net"), failed])
+    result = invoke("mlops:list-deployments")
+    lines = result.out.splitlines()
+    assert lines[0].split() == ["PROJECT", "MODEL", "VERSION", "STATE", "REPLICAS", "SINCE", "URL"]
+    assert lines[1].split()[:4] == ["alpha", "net", "3", "running"]
+    assert "ValueError: broken" in result.out
+    assert "most recent call" not in result.out
+    assert "most recent call" in invoke("mlops:list-deployments", "-v").out
+
+
+def test_deployments_in_json_and_of_one_project(invoke, gateway) -> None:
+    gateway.answers["GET /api/deployments"] = (200, [row("alpha", "net"), row("beta", "trees")])
+    assert len(invoke("mlops:list-deployments", "--json").json) == 2
+    found = invoke("mlops:list-deployments", "--json", "-p", "beta").json
+    assert [(one["project"], one["state"]) for one in found] == [("beta", "running")]
+
+
+def test_no_deployment_says_how_to_deploy(invoke, gateway) -> None:
+    gateway.answers["GET /api/deployments"] = (200, [])
+    assert "mlops:deploy" in invoke("mlops:list-deployments").out
+    assert invoke("mlops:list-deployments", "--json").json == []
+
+
+def test_undeploy_asks_as_the_administrator(invoke, gateway, installation: Installation) -> None:
+    gateway.answers["DELETE /api/projects/alpha/deployments/net"] = (202, [row("alpha", "net", "stopping")])
+    result = invoke("mlops:undeploy", "net", "-p", "alpha")
+    assert (result.code, result.out) == (0, "net of alpha is served no more.\n")
+    assert gateway.asked[0][1] == f"Bearer {installation.secret('admin_token')}"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.DeploymentNotFound("alpha", "net"), 4),
+        (errors.Forbidden("use project 'alpha'"), 6),
+        (errors.ServiceUnavailable("postgres"), 7),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_refusal_of_the_gateway_ends_with_its_code(
+    invoke, gateway, error: errors.MLOpsError, code: int
+) -> None:
+    gateway.answers["DELETE /api/projects/alpha/deployments/net"] = (400, error.to_json())
+    result = invoke("mlops:undeploy", "net", "-p", "alpha", "--json")
+    assert result.code == code
+    assert result.json == json.loads(json.dumps(error.to_json()))
+    assert result.err.strip() == f"error: {error}".strip()
+
+
+def test_deploy_of_what_is_not_registered_exits_with_4(
+    invoke, gateway, register: Callable[[str], Path]
+) -> None:
+    register("alpha")
+    result = invoke("mlops:deploy", "net", "1", "-p", "alpha")
+    assert result.code == 4
+    assert "no version 1 of model 'net'" in result.err
+    assert gateway.asked == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["net"], ["net", "0"], ["net", "x"], ["net", "1", "--replicas", "65"], []], ids=str
+)
+def test_deploy_in_wrong_usage_exits_with_2(invoke, arguments: list[str]) -> None:
+    assert invoke("mlops:deploy", *arguments).code == 2
+
+
+# -- data ---------------------------------------------------------------------------------------
+
+
+def test_data_is_added_pushed_and_pulled(invoke, register: Callable[[str], Path]) -> None:
+    file = register("alpha") / "raw.csv"
+    file.write_text("1,2\n")
+    added = invoke("mlops:dvc-add", "raw.csv", "-p", "alpha")
+    assert added.out.startswith("raw.csv  1 files, 4 bytes, ")
+    assert invoke("mlops:dvc-push", "-p", "alpha").out == "1 objects sent.\n"
+    assert invoke("mlops:dvc-push", "-p", "alpha", "--json").json == {"pushed": 0}
+    file.unlink()
+    assert invoke("mlops:dvc-pull", "raw.csv", "-p", "alpha", "--json").json == {"pulled": 0}
+    assert file.read_text() == "1,2\n"
+
+
+@pytest.mark.parametrize(("path", "code"), [("missing.csv", 4), ("../outside", 3), ("/etc/passwd", 3)])
+def test_data_that_cannot_be_added_is_told(
+    invoke, register: Callable[[str], Path], path: str, code: int
+) -> None:
+    register("alpha")
+    assert invoke("mlops:dvc-add", path, "-p", "alpha").code == code
+
+
+def test_data_of_an_unregistered_project_exits_with_4(invoke, installation: Installation) -> None:
+    result = invoke("mlops:dvc-add", "raw.csv", "-p", "alpha")
+    assert result.code == 4
+    assert "mlops:register" in result.err
