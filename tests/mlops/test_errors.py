@@ -39,7 +39,7 @@ EXAMPLES: list[MLOpsError] = [
     errors.ServiceUnavailable("postgres", "connection refused"),
     errors.ServiceStartFailed("ray", "it ended", "  | last line"),
     errors.PortTaken("gateway", 8080, "MLOPS_GATEWAY_PORT"),
-    errors.DataDirectoryBroken("postgres", Path("/home/pg"), "is half-made", remedy="Move it."),
+    errors.DataDirectoryBroken("postgres", Path("/srv/pg"), "is half-made", remedy="Move it."),
     errors.DeploymentFailed("digits", "net", 3, "Traceback: …"),
     errors.DataError("DVC refused", hash="d41d"),
 ]
