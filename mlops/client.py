@@ -22,7 +22,14 @@ from mlops.entities import (
     Run,
     RunStatus,
 )
-from mlops.errors import DeploymentFailed, DeploymentNotFound, MLOpsError, NoActiveRun, ServiceUnavailable
+from mlops.errors import (
+    DeploymentFailed,
+    DeploymentNotFound,
+    InvalidInput,
+    MLOpsError,
+    NoActiveRun,
+    ServiceUnavailable,
+)
 from mlops.installation import Installation
 from mlops.project import Project, check_model_name, find_project, read_project
 from mlops.remote import Gateway
@@ -183,13 +190,15 @@ class MLOpsClient:
         """Registered versions, newest first. Raises `ModelNotFound` for an unknown name."""
         return self._workspace.registry.list_versions(name)
 
-    def deploy_model(self, name: str, version: int, *, replicas: int = 1) -> Deployment:
+    def deploy_model(self, name: str, version: int | str, *, replicas: int = 1) -> Deployment:
         """Serve a registered version and wait until it answers; what served before serves until then.
 
-        Raises `ModelNotFound`, `DeploymentFailed` with the traceback, `ServiceUnavailable`.
+        Raises `InvalidInput` (a version that is no number), `ModelNotFound`, `DeploymentFailed` with the
+        traceback, `ServiceUnavailable`.
         """
         project = self.project.name
-        found = self._workspace.registry.get_version(check_model_name(name), version)
+        number = _version_number(version)
+        found = self._workspace.registry.get_version(check_model_name(name), number)
         wanted = self._gateway.deploy(project, name, found.version, replicas)
         deadline = time.monotonic() + _DEPLOY_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -199,7 +208,7 @@ class MLOpsClient:
             if now.state is DeploymentState.RUNNING:
                 return now
             if now.state is DeploymentState.FAILED:
-                raise DeploymentFailed(project, name, version, now.error)
+                raise DeploymentFailed(project, name, number, now.error)
             time.sleep(0.2)
         raise ServiceUnavailable(
             "worker", f"version {version} of {name!r} is still {now.state if now else ''}"
@@ -249,3 +258,12 @@ def _noted_on(leading: BaseException | None) -> Iterator[None]:
         if leading is None:
             raise
         leading.add_note(f"the run's record is incomplete: {error.message}")
+
+
+def _version_number(version: int | str) -> int:
+    try:
+        return int(version)
+    except (TypeError, ValueError):
+        raise InvalidInput(
+            "version", version, "is no version", remedy="Give the number that registration gave, such as 3."
+        ) from None

@@ -20,7 +20,7 @@ class ProjectWorkspace:
     airflow_dag_prefix: str
     serving_endpoint: str
     """Path below the gateway's URL, `/projects/<name>`."""
-    root: Path
+    root: Path = Path()
     """The project's folder on this machine."""
 
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -27,17 +27,19 @@ def mark(home: Path, service: str) -> dict[str, str]:
 def marked(home: Path, service: str | None = None) -> list[psutil.Process]:
     """Living processes of one service, or of the whole installation (its supervisor aside)."""
     wanted = f"{home}:" if service is None else f"{home}:{service}"
-    found = []
-    for process in _own_processes():
-        value = _mark_of(process)
-        if value == wanted or (service is None and value.startswith(wanted)):
-            found.append(process)
-    return found
+    return [
+        process
+        for process, mark in _marks().values()
+        if mark == wanted or (service is None and mark.startswith(wanted))
+    ]
 
 
-def service_of(process: psutil.Process) -> str:
-    """The service a marked process belongs to."""
-    return _mark_of(process).rpartition(":")[2]
+def services_of(home: Path) -> dict[psutil.Process, str]:
+    """Each process of the installation (its supervisor aside), with the service it belongs to."""
+    prefix = f"{home}:"
+    return {
+        process: mark.removeprefix(prefix) for process, mark in _marks().values() if mark.startswith(prefix)
+    }
 
 
 def family(pid: int) -> frozenset[int]:
@@ -74,12 +76,23 @@ def end_all(home: Path, service: str | None = None, *, timeout_s: float = 10.0) 
     return ended
 
 
-def _own_processes() -> Iterator[psutil.Process]:
+def _marks() -> dict[int, tuple[psutil.Process, str]]:
+    """Our user's processes with their marks. One that has overwritten its environment to show a title,
+    as Postgres' children do, has its parent's."""
     me = os.getuid()
+    found: dict[int, tuple[psutil.Process, str]] = {}
+    parents: dict[int, int] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.uids().real == me and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
+                found[process.pid] = process, _mark_of(process)
+                parents[process.pid] = process.ppid()
+    for pid, (process, _) in found.items():
+        ancestor = pid
+        while not found[ancestor][1] and parents[ancestor] in found:
+            ancestor = parents[ancestor]
+        found[pid] = process, found[ancestor][1]
+    return found
 
 
 def _mark_of(process: psutil.Process) -> str:

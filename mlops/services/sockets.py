@@ -29,15 +29,12 @@ class Listener:
 
 def listeners(installation: Installation) -> list[Listener]:
     """Every listening socket of the supervisor, of the services and of what they started."""
-    found = {
-        (processes.service_of(process), process.pid): process
-        for process in processes.marked(installation.root)
-    }
+    found = processes.services_of(installation.root)
     pid = supervisor_pid(installation)
     if pid is not None and psutil.pid_exists(pid):
-        found["supervisor", pid] = psutil.Process(pid)
+        found[psutil.Process(pid)] = "supervisor"
     return sorted(
-        (listener for (service, _), process in found.items() for listener in _of(service, process)),
+        (listener for process, service in found.items() for listener in _of(service, process)),
         key=lambda listener: (listener.service, listener.port),
     )
 

@@ -117,12 +117,11 @@ def _settled_memory(home: Path, extra_pid: int | None) -> list[float]:
     time.sleep(SETTLE_S)
     figures = []
     for _ in range(3):
-        found = processes.marked(home)
+        found = processes.services_of(home)
         if extra_pid is not None:
-            found.append(psutil.Process(extra_pid))
+            found[psutil.Process(extra_pid)] = "supervisor"
         shares: dict[str, float] = {}
-        for process in found:
-            service = processes.service_of(process) or "supervisor"
+        for process, service in found.items():
             shares[service] = shares.get(service, 0.0) + process.memory_full_info().pss / 1e6
         figures.append(sum(shares.values()))
         time.sleep(2)
