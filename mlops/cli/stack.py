@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mlops.cli.context import installation
 from mlops.cli.output import Json, emit, say
 from mlops.entities import ServiceState, ServiceStatus
-
-if TYPE_CHECKING:
-    from mlops.installation import Installation
 
 
 def setup(as_json: Json = False) -> None:
@@ -23,7 +20,7 @@ def setup(as_json: Json = False) -> None:
     """
     from mlops.services import control
 
-    here = _prepared()
+    here = installation()
     control.set_up(here)
     emit({"home": here.root}, as_json, f"Ready in {here.root}. Next: efficientai-toolkit mlops:start")
 
@@ -35,7 +32,7 @@ def start(as_json: Json = False) -> None:
     """
     from mlops.services import control
 
-    here = _prepared()
+    here = installation()
     statuses = control.start(here, progress())
     answer = {"gateway": here.gateway_url, "mlflow": here.mlflow_url, "services": statuses}
     text = (
@@ -72,13 +69,6 @@ def restart(
     else:
         control.restart_service(here, service, progress())
     emit({"restarted": service or "all"}, as_json, f"Restarted {service or 'all services'}.")
-
-
-def _prepared() -> Installation:
-    """The installation, its folder made: a place we may not write is told before anything else."""
-    here = installation()
-    here.prepare()
-    return here
 
 
 def progress() -> Callable[[Sequence[ServiceStatus]], None]:

@@ -33,10 +33,9 @@ _GIVE_UP_AFTER = 3
 
 def set_up(installation: Installation) -> None:
     """Make folders, secrets and the database's data directory; safe to repeat and from two at once."""
-    installation.root.mkdir(parents=True, exist_ok=True)
-    with _exclusive(installation, "setup.lock"):
-        installation.prepare()
-        if installation.config.database_url is None:
+    installation.prepare()
+    if installation.config.database_url is None:
+        with _exclusive(installation, "setup.lock"):
             postgres.initialise(installation)
 
 
