@@ -28,7 +28,11 @@ def _instance(cls: type[MLOpsError]) -> MLOpsError:
     return error
 
 
-@pytest.mark.parametrize("cls", sorted(set(_all(MLOpsError)), key=lambda cls: cls.__name__))
+# Projects have trees of their own below MLOpsError; those errors never reach the gateway.
+_OURS = {cls for cls in _all(MLOpsError) if cls.__module__ == MLOpsError.__module__}
+
+
+@pytest.mark.parametrize("cls", sorted(_OURS, key=lambda cls: cls.__name__))
 def test_every_error_has_a_status_and_the_shape(cls: type[MLOpsError]) -> None:
     error = _instance(cls)
     assert any(base in STATUSES for base in cls.__mro__), f"{cls.__name__} needs a row"
