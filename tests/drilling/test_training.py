@@ -91,12 +91,12 @@ def test_the_demo_twice_adds_a_version_and_no_data(client) -> None:
 
 def test_the_demo_on_a_users_logs_says_what_its_figures_are(client, logs_without_truth: Path) -> None:
     report = run_demo(client, TINY, logs=logs_without_truth, progress=False)
-    assert not report.synthetic
+    assert report.synthetic, "the test's logs are generated, and say so wherever they are copied"
     assert report.labels == "automatic"
     assert report.automatic_errors == {}
     assert report.data_path == USER_DATA
     assert (report.holes, report.files_left_out, report.holes_unlabelled) == (14, 1, 1)
-    assert client.tags["data.synthetic"] == "false"
+    assert client.tags["data.synthetic"] == "true"
 
 
 def test_the_printed_report_holds_a_curl_line_that_is_one_line(client, logs_without_truth: Path) -> None:
@@ -147,9 +147,18 @@ def test_a_truth_without_the_generators_marker_is_not_believed(tmp_path: Path) -
     write_folder(tmp_path, holes=2, seed=1, progress=False)
     (tmp_path / "SYNTHETIC").unlink()
     dataset = load_holes(tmp_path, progress=False)
-    assert not dataset.synthetic
+    assert dataset.synthetic, "the logs themselves say so"
     assert not dataset.has_truth
     assert dataset.holes[0].groups == ("TAG000A", "HD000", "")
+
+
+def test_logs_that_do_not_say_synthetic_are_taken_as_measured(tmp_path: Path) -> None:
+    write_folder(tmp_path, holes=2, seed=1, progress=False)
+    for path in (tmp_path / "SYNTHETIC", tmp_path / "truth.csv"):
+        path.unlink()
+    for path in tmp_path.glob("*.xls"):
+        path.write_bytes(path.read_bytes().replace(b"SYNTHETIC DATA", b"A customer"))
+    assert not load_holes(tmp_path, progress=False).synthetic
 
 
 def test_the_projects_parameters_are_the_defaults() -> None:

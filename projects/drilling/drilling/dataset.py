@@ -12,7 +12,7 @@ from drilling.errors import LogUnreadable
 from drilling.labeling import KEY_POINTS, KeyPoints, estimate_keypoints
 from drilling.progress import tracked
 from drilling.setitec import LogFailure, SetitecLog, names, read_logs
-from drilling.synthetic import MARKER, TRUTH
+from drilling.synthetic import MARKER, NOTE, TRUTH
 from drilling.windows import Window, window_of
 
 Floats = NDArray[np.float64]
@@ -76,7 +76,7 @@ def load_holes(folder: Path, *, progress: bool = True) -> HoleSet:
             holes.append(hole)
         else:
             unlabelled.append(path)
-    synthetic = (folder / MARKER).is_file()
+    synthetic = (folder / MARKER).is_file() or any(_says_synthetic(hole.log) for hole in holes)
     return HoleSet(tuple(holes), tuple(failures), tuple(unlabelled), synthetic)
 
 
@@ -87,6 +87,11 @@ def _hole(path: Path, log: SetitecLog, truth: Mapping[str, object] | None) -> Ho
     depths = np.array([truth[name] for name in KEY_POINTS], dtype=np.float64)
     groups = (str(truth["tool"]), str(truth["head"]), str(truth["panel"]))
     return Hole(path, log, window_of(log), estimate_keypoints(log), depths, groups)
+
+
+def _says_synthetic(log: SetitecLog) -> bool:
+    """Whether the generator wrote the log, also when it was copied away from its marker."""
+    return any(NOTE in section.values() for section in log.header.values())
 
 
 def _truth(folder: Path) -> dict[str, dict[str, object]]:

@@ -9,8 +9,8 @@ from drilling.evaluation import DepthError
 
 def print_report(report: DemoReport, console: Console) -> None:
     """Holes, errors in mm and addresses; addresses and the curl line stay unbroken."""
-    source = "synthetic logs (made by drilling:generate, not measured)" if report.synthetic else "your logs"
-    console.print(f"\n[bold]Holes[/] {report.holes} from {source}")
+    source = "synthetic logs (generated, not measured)" if report.synthetic else "your logs"
+    console.print(f"\n[bold]Holes[/] {report.holes} from {source} in {report.data_path}")
     console.print(f"  {report.trained_on} trained on, {report.held_out} held out")
     if report.files_left_out:
         console.print(f"  {report.files_left_out} files hold no usable signal and were left out")

@@ -22,7 +22,7 @@ MARKER, TRUTH = "SYNTHETIC", "truth.csv"
 _GENERATOR = 1
 _HOLES_PER_CAMPAIGN = 5
 _FIRST_DAY = datetime(2025, 3, 3, 6)
-_NOTE = "SYNTHETIC DATA"
+NOTE = "SYNTHETIC DATA"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def make_hole(number: int, *, holes: int, seed: int) -> SyntheticHole:
         head_name=campaign.head,
         tag=tag,
         counters=counters,
-        customer_info=_NOTE,
+        customer_info=NOTE,
         program=_program(campaign.version, steps),
         results=_results(campaign.version, signals, rng),
         step_results=[_step_result(step, signals) for step in steps],
