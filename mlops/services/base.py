@@ -25,7 +25,7 @@ class Service:
     after: tuple[str, ...] = ()
     """Services that must answer before this one is spawned."""
     when_ready: Callable[[], None] | None = None
-    """Done once after each spawn, when the probe first succeeds, before dependants start."""
+    """Done each time it becomes healthy, before dependants start; must be safe to repeat."""
     before_spawn: Callable[[], None] | None = None
     """Done before each spawn, when no process of the service is left."""
     stop_signal: int = signal.SIGTERM

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ _T = TypeVar("_T")
 
 POLL_STARTING_S = 0.1
 POLL_HEALTHY_S = 2.0
-UNHEALTHY_PATIENCE_S = 15.0
+UNHEALTHY_PATIENCE_S = 30.0
 """How long a process that lives may fail its probe before it is replaced."""
 STABLE_AFTER_S = 30.0
 """Healthy for so long, a service's earlier failures are forgotten."""
@@ -89,7 +90,10 @@ class Supervisor:
     async def _report(self) -> None:
         while True:
             statuses = [part.status for part in self._parts]
-            write_status(self._status_file, statuses)
+            try:
+                write_status(self._status_file, statuses)
+            except OSError as error:  # a full disk must not end what runs
+                print(f"{self._status_file}: {error}", file=sys.stderr, flush=True)
             starting = any(status.state is ServiceState.STARTING for status in statuses)
             await asyncio.sleep(POLL_STARTING_S if starting else 1.0)
 
@@ -125,14 +129,19 @@ class _Keeper:
                 await self._ready[name].wait()
             problem = await self._live()
             self._ready[self._service.name].clear()
-            await self._clear_away()
+            await self._end()
             self.status = replace(self.status, restarts=self.status.restarts + 1, pid=None)
             given_up = self._failures >= 2
             self._enter(ServiceState.UNHEALTHY if given_up else ServiceState.STARTING, problem)
             await asyncio.sleep(_backoff(self._failures))
 
     async def stop(self) -> None:
-        """End the process by its stop signal, then by SIGKILL, with all that it started."""
+        """End the process, with all that it started."""
+        await self._end()
+        self._enter(ServiceState.STOPPED, "")
+
+    async def _end(self) -> None:
+        """By its stop signal, then by SIGKILL."""
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -140,7 +149,6 @@ class _Keeper:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), self._service.stop_timeout_s)
         await self._clear_away()
-        self._enter(ServiceState.STOPPED, "")
 
     async def _live(self) -> str:
         """One life; returns why it ended."""
@@ -186,10 +194,9 @@ class _Keeper:
                 self._failures += 1
                 return f"exited with {exited.result()}: {self._log.last_line()}"
             if problem is None:
-                if healthy_since is None:
+                if self.status.state is not ServiceState.HEALTHY:
                     await self._become_ready()
-                    healthy_since = now
-                last_good = now
+                healthy_since, last_good = healthy_since or now, now
                 if now - healthy_since > STABLE_AFTER_S:
                     self._failures = 0
             elif (failed := self._too_long(problem, now, born, last_good, healthy_since)) is not None:
@@ -219,11 +226,7 @@ class _Keeper:
         process = self._process
         if process is None or process.returncode is not None:
             return "has exited"
-        problem = await self._in_thread(lambda: self._service.probe(processes.family(process.pid)))
-        if problem is None and self.status.state is ServiceState.UNHEALTHY:
-            self._ready[self._service.name].set()
-            self._enter(ServiceState.HEALTHY, "")
-        return problem
+        return await self._in_thread(lambda: self._service.probe(processes.family(process.pid)))
 
     async def _clear_away(self) -> None:
         """End what an earlier life, or an earlier supervisor, left of this service."""

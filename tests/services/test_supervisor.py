@@ -259,3 +259,27 @@ def test_log_is_private_and_survives_restarts(tmp_path: Path) -> None:
             assert log.stat().st_mode & 0o077 == 0
 
     run(test)
+
+
+def test_status_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        keeper = Supervisor(
+            tmp_path,
+            [server("web", free_port())],
+            [],
+            logs=tmp_path,
+            status_file=tmp_path / "no such folder" / "status.json",
+            environment=dict(os.environ),
+        )
+        stop = asyncio.Event()
+        task = asyncio.create_task(keeper.run_until(stop))
+        log = tmp_path / "web.log"
+        deadline = time.monotonic() + 15
+        while not (log.exists() and "serving" in log.read_text()):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        assert not task.done()
+        stop.set()
+        await task
+
+    run(test)
