@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Insert, Row, Update, delete, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    Row,
+    Update,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from mlops.entities import Deployment, DeploymentState, Replica
 from mlops.errors import DeploymentNotFound
@@ -23,15 +37,12 @@ class Deployments:
 
     def want(self, project: str, model: str, version: int, replica_count: int) -> Deployment:
         """Ask for a version to serve; the worker is told. A version that serves already, or is on
-        its way, is not started twice: its replica count is set. Earlier failures are forgotten."""
+        its way, is not started twice: its replica count is set, and newer versions stop, so that the
+        last wish holds. Earlier failures are stopped, too: the worker discards what they left."""
         with self._engine.begin() as connection:
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"{project}/{model}"}
-            )
+            _lock(connection, project)
             same_model = (deployments.c.project == project) & (deployments.c.model == model)
-            connection.execute(
-                delete(deployments).where(same_model & (deployments.c.state == DeploymentState.FAILED.value))
-            )
+            _stop(connection, same_model & (deployments.c.state == DeploymentState.FAILED.value))
             row = connection.execute(
                 select(deployments).where(
                     same_model & (deployments.c.version == version) & deployments.c.state.not_in(_GOING)
@@ -47,6 +58,10 @@ class Deployments:
                     replicas=replica_count,
                 )
             else:
+                # Otherwise the newer one would take over as soon as it is up.
+                _stop(
+                    connection, same_model & (deployments.c.id > row.id) & deployments.c.state.not_in(_GOING)
+                )
                 statement = (
                     update(deployments)
                     .where(deployments.c.id == row.id)
@@ -107,15 +122,27 @@ class Deployments:
             )
             _notify(connection, ROUTES)
 
-    def retire(self, deployment_id: int) -> None:
-        """Mark for stopping: a newer version has taken over."""
+    def retire_older(self, deployment_id: int) -> int:
+        """Mark the model's older versions for stopping, once this one runs and is still wanted; returns
+        how many there were."""
         with self._engine.begin() as connection:
-            connection.execute(
-                update(deployments)
-                .where(deployments.c.id == deployment_id)
-                .values(state=DeploymentState.STOPPING.value, updated_at=func.now())
+            row = connection.execute(
+                select(deployments).where(deployments.c.id == deployment_id)
+            ).one_or_none()
+            if row is None:
+                return 0
+            _lock(connection, row.project)  # against a wish for one of the older ones
+            wanted = select(deployments.c.id).where(
+                deployments.c.id == deployment_id, deployments.c.state == DeploymentState.RUNNING.value
             )
-            _notify(connection, ROUTES)
+            return _stop(
+                connection,
+                (deployments.c.project == row.project)
+                & (deployments.c.model == row.model)
+                & (deployments.c.id < deployment_id)
+                & (deployments.c.state != DeploymentState.STOPPING.value)
+                & exists(wanted.correlate(None)),
+            )
 
     def forget(self, deployment_id: int) -> None:
         """Drop a stopped deployment and its replicas."""
@@ -155,6 +182,23 @@ class Deployments:
                     found[key] = (_deployment(row), [])
                 found[key][1].append(Replica(row.id, row.url))
         return found
+
+
+def _lock(connection: Connection, project: str) -> None:
+    # One wish at a time in a project, until the transaction ends.
+    connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": project})
+
+
+def _stop(connection: Connection, which: ColumnElement[bool]) -> int:
+    stopped = connection.execute(
+        update(deployments)
+        .where(which)
+        .values(state=DeploymentState.STOPPING.value, updated_at=func.now())
+        .returning(deployments.c.id)
+    ).all()
+    if stopped:
+        _notify(connection, ROUTES)
+    return len(stopped)
 
 
 def _notify(connection: Connection, channel: str) -> None:

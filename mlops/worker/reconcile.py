@@ -147,10 +147,8 @@ class Reconciler:
         else:
             self._asked[row.id] = row.replicas
         # Also after a step that was cut short between the two: only the newest version stays.
-        for other in self._deployments.all(row.project):
-            if other.model == row.model and other.id < row.id and other.state is not DeploymentState.STOPPING:
-                self._deployments.retire(other.id)
-                self.moving = True
+        if self._deployments.retire_older(row.id):
+            self.moving = True
 
     def _still_starting(self, row: Deployment, served: Served) -> None:
         self.moving = True

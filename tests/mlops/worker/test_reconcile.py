@@ -145,6 +145,47 @@ def test_a_newer_version_takes_over_and_one_that_fails_does_not(world: World) ->
     assert set(world.server.served()) == {second.id}
 
 
+def test_the_last_wish_holds_while_a_newer_version_is_on_its_way(world: World) -> None:
+    first = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.until(first, DeploymentState.RUNNING)
+    second = world.store.deployments.want("drilling", "depth", 2, 1)
+    world.reconciler.step()
+    assert world.state(second) is DeploymentState.PACKAGING
+
+    again = world.store.deployments.want("drilling", "depth", 1, 1)
+    assert again.id == first.id
+    world.until(second, None)
+    assert world.packager.under_way == set()
+    assert world.state(first) is DeploymentState.RUNNING
+    assert world.ask() == 321.0
+
+
+def test_a_wish_for_the_old_version_outruns_the_new_ones_take_over(world: World) -> None:
+    first = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.until(first, DeploymentState.RUNNING)
+    second = world.store.deployments.want("drilling", "depth", 2, 1)
+    world.until(second, DeploymentState.STARTING)
+    world.store.deployments.want("drilling", "depth", 1, 1)
+    # What a step does that saw the second come up before the wish was there.
+    world.store.deployments.advance(second.id, DeploymentState.RUNNING)
+    assert world.store.deployments.retire_older(second.id) == 0
+    world.until(second, None)
+    assert world.state(first) is DeploymentState.RUNNING
+
+
+def test_what_a_failed_version_left_goes_with_the_next_wish(world: World) -> None:
+    broken = world.store.deployments.want("drilling", "depth", 3, 1)
+    world.until(broken, DeploymentState.FAILED)
+    failed = world.store.deployments.get(broken.id)
+    assert failed is not None
+    assert folder(world.bentos, failed.bento).is_dir()
+
+    wanted = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.until(broken, None)
+    assert not folder(world.bentos, failed.bento).exists()
+    world.until(wanted, DeploymentState.RUNNING)
+
+
 def test_what_ran_comes_back_without_packaging(world: World) -> None:
     wanted = world.store.deployments.want("drilling", "depth", 1, 1)
     world.until(wanted, DeploymentState.RUNNING)
