@@ -20,7 +20,7 @@ setup: $(STAMP) ## Make .venv with the pinned versions of constraints.txt
 $(STAMP): constraints.txt pyproject.toml projects/drilling/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found: install one, or run make PYTHON=/path/to/it"; exit 1; }
 	@echo "Installing into .venv (about 2 GB of packages, once) …"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@$(UV) pip install --python $(BIN)/python --constraint constraints.txt --compile-bytecode \
 		--editable . --editable projects/drilling --group dev
@@ -29,7 +29,8 @@ $(STAMP): constraints.txt pyproject.toml projects/drilling/pyproject.toml
 demo: setup ## Start everything and run the drilling job end to end; LOGS=/folder takes your own logs
 	@$(TOOLKIT) mlops:start
 	@$(TOOLKIT) mlops:register projects/drilling
-	@cd projects/drilling && ../../$(TOOLKIT) drilling:demo $(if $(LOGS),--logs "$(abspath $(LOGS))")
+	@case "$(LOGS)" in /*|"") logs="$(LOGS)" ;; *) logs="$(CURDIR)/$(LOGS)" ;; esac; \
+	cd projects/drilling && ../../$(TOOLKIT) drilling:demo $${logs:+--logs "$$logs"}
 
 demo-stop: setup ## Stop every service
 	@$(TOOLKIT) mlops:stop

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mlops.errors import ConfigError
 
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
-_HOST_PORT = re.compile(r"(?:ray://)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_HOST_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 class MLOpsConfig(BaseSettings):
@@ -109,6 +109,8 @@ class MLOpsConfig(BaseSettings):
             parts = _parts(value.get_secret_value())
             if parts.scheme not in _POSTGRES or not parts.hostname:
                 raise ValueError("must be like postgresql://user:password@host:5432/mlops")
+            if parts.path not in ("", "/", "/mlops"):
+                raise ValueError("must name the database mlops, or none: MLflow's is mlflow beside it")
         return value
 
     @field_validator("mlflow_uri")
@@ -128,7 +130,7 @@ class MLOpsConfig(BaseSettings):
         if value is not None:
             found = _HOST_PORT.fullmatch(value)
             if found is None or not 0 < int(found[1]) < 65536:
-                raise ValueError("must be the host:port of a Ray head")
+                raise ValueError("must be the host:port of a Ray head's GCS; ray:// addresses are not taken")
         return value
 
 

@@ -37,7 +37,8 @@ class Installation:
 
     def __init__(self, config: MLOpsConfig) -> None:
         self.config = config
-        self.root = config.home.expanduser().absolute()
+        # One spelling: it marks our processes, and Postgres reports the resolved path.
+        self.root = config.home.expanduser().resolve()
         self.postgres_dir = self.root / "postgres"
         self.mlflow_dir = self.root / "mlflow"
         self.artifacts_dir = self.root / "artifacts"
@@ -53,19 +54,20 @@ class Installation:
     def prepare(self) -> None:
         """Make the folders (0700) and the missing secrets (0600); safe to repeat.
 
-        Raises `ConfigError` when MLOPS_HOME cannot be written.
+        Raises `ConfigError` when MLOPS_HOME cannot be written, or holds something else.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            self._refuse_foreign()
             self.root.chmod(0o700)
             for folder in (
+                self.secrets_dir,  # first: it tells that the folder is ours
                 self.mlflow_dir,
                 self.artifacts_dir,
                 self.bentos_dir,
                 self.remotes_dir,
                 self.logs_dir,
                 self.run_dir,
-                self.secrets_dir,
             ):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
@@ -76,6 +78,15 @@ class Installation:
             ) from error
         for name in SECRETS:
             self.make_secret(name)
+
+    def _refuse_foreign(self) -> None:
+        # MLOPS_HOME=/tmp must not lock everybody out of /tmp.
+        if not self.secrets_dir.is_dir() and any(self.root.iterdir()):
+            raise ConfigError(
+                f"MLOPS_HOME={self.root} holds something that is not ours",
+                remedy="Set MLOPS_HOME to a folder of its own, new or empty.",
+                setting="MLOPS_HOME",
+            )
 
     @property
     def is_prepared(self) -> bool:
@@ -101,9 +112,10 @@ class Installation:
         try:
             kept = self.secret_file(name).read_text(encoding="utf-8").strip()
         except OSError as error:
+            made_by = "mlops:register <folder>" if name.startswith("project.") else "mlops:setup"
             raise ConfigError(
                 f"no secret {name!r} in {self.secrets_dir}",
-                remedy="Run `efficientai-toolkit mlops:setup` as the user who owns MLOPS_HOME.",
+                remedy=f"Run `efficientai-toolkit {made_by}` as the user who owns MLOPS_HOME.",
                 secret=name,
             ) from error
         if not kept:  # it would let everyone in
@@ -218,7 +230,9 @@ class Installation:
             parts = urlsplit(self.config.database_url.get_secret_value())
             return urlunsplit(parts._replace(scheme="postgresql", path=f"/{database}"))
         password = quote(self.secret("postgres_password"), safe="")
-        return f"postgresql://mlops:{password}@{LOOPBACK}:{self._port('postgres')}/{database}"
+        # The user's PGSSLMODE and the like are for other servers; GSS is not safe after a fork on macOS.
+        options = "sslmode=disable&gssencmode=disable"
+        return f"postgresql://mlops:{password}@{LOOPBACK}:{self._port('postgres')}/{database}?{options}"
 
     @property
     def ray_address(self) -> str:

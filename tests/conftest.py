@@ -38,7 +38,7 @@ def database_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         process = subprocess.Popen(service.command, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait(lambda: service.probe(frozenset([process.pid])), installation.logs_dir / "postgres.log")
-        postgres.create_databases(installation.database_url("postgres"))
+        postgres.create_databases(installation.database_url)
         yield installation
     finally:
         process.send_signal(service.stop_signal)

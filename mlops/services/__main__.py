@@ -1,12 +1,18 @@
-"""`python -m mlops.services`: the supervisor's process, started by `mlops:start`."""
+"""`python -m mlops.services`: start the supervisor, unless one lives, and leave it behind.
+
+The launcher takes the lock and hands it to the supervisor, a fresh process of its own session, so that
+at no moment a second start could find it free. No fork without exec: macOS' libraries do not survive it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import IO
 
 from mlops.config import MLOpsConfig
@@ -15,32 +21,42 @@ from mlops.services import catalog
 from mlops.services.status import lock_file, status_file
 from mlops.services.supervisor import Supervisor
 
+# A user's settings for other servers and clusters; each of ours gets its own, explicitly.
+_FOREIGN = ("PG", "MLFLOW_", "RAY_")
 
-def main() -> int:
-    """Leave the caller, hold the lock and supervise until told to stop; 0 also when another
-    supervisor lives."""
-    if os.fork():
-        return 0  # the caller waits for this half alone; the other is nobody's child
-    os.setsid()
-    config = MLOpsConfig.load()
-    installation = Installation(config)
+
+def launch() -> None:
+    """Start the supervisor and return once it holds the lock; nothing where another holds it."""
+    installation = Installation(MLOpsConfig.load())
     # "a+" neither truncates another supervisor's pid nor needs the file to exist.
     with lock_file(installation).open("a+") as lock:
         if not _lock(lock):
-            return 0
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        supervisor = Supervisor(
-            installation.root,
-            catalog.services(installation),
-            catalog.externals(installation),
-            logs=installation.logs_dir,
-            status_file=status_file(installation),
-            environment={**os.environ, "MLOPS_HOME": str(installation.root)},
+            return
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "mlops.services", str(lock.fileno())],
+            pass_fds=[lock.fileno()],
+            start_new_session=True,
         )
-        asyncio.run(supervisor.run())
-    return 0
+        lock.truncate(0)
+        lock.write(str(supervisor.pid))
+        lock.flush()
+
+
+def supervise(environment: Mapping[str, str]) -> None:
+    """Run the services until told to stop; the lock is held by the descriptor we were started with."""
+    installation = Installation(MLOpsConfig.load())
+    supervisor = Supervisor(
+        installation.root,
+        catalog.services(installation),
+        catalog.externals(installation),
+        logs=installation.logs_dir,
+        status_file=status_file(installation),
+        environment={
+            **{name: value for name, value in environment.items() if not name.startswith(_FOREIGN)},
+            "MLOPS_HOME": str(installation.root),
+        },
+    )
+    asyncio.run(supervisor.run())
 
 
 def _lock(file: IO[str], patience_s: float = 2.0) -> bool:
@@ -57,4 +73,7 @@ def _lock(file: IO[str], patience_s: float = 2.0) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if len(sys.argv) > 1:
+        supervise(os.environ)
+    else:
+        launch()

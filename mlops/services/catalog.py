@@ -81,7 +81,7 @@ def _database_problem(url: str) -> str | None:
 def _port_problem(address: str) -> str | None:
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=3).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=3).close()
     except (OSError, ValueError) as error:
         return f"{address}: {error}"
     return None

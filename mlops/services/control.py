@@ -52,7 +52,7 @@ def start(installation: Installation, progress: Progress = lambda _: None) -> li
             processes.end_all(installation.root)
             status_file(installation).unlink(missing_ok=True)
             if installation.config.database_url is not None:
-                postgres.create_databases(installation.database_url("mlops"))
+                postgres.create_databases(installation.database_url)
             catalog.services(installation)  # so that a bad setting is told here, not in a log
             _launch(installation)
     return _wait_healthy(installation, progress)
@@ -95,7 +95,7 @@ def restart_service(installation: Installation, name: str, progress: Progress = 
 
 def _launch(installation: Installation) -> None:
     with LogFile(installation.logs_dir / "supervisor.log").open() as log:
-        subprocess.run(  # returns at once: the supervisor leaves its caller
+        subprocess.run(  # returns as soon as the supervisor holds the lock
             [sys.executable, "-m", "mlops.services"],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -109,6 +109,7 @@ def _launch(installation: Installation) -> None:
 def _wait_healthy(installation: Installation, progress: Progress) -> list[ServiceStatus]:
     deadline = time.monotonic() + installation.config.start_timeout_s
     born = time.monotonic()
+    deaths_before: dict[str, int] = {}
     while True:
         statuses = read_status(installation)
         progress(statuses)
@@ -118,7 +119,8 @@ def _wait_healthy(installation: Installation, progress: Progress) -> list[Servic
         if supervisor_pid(installation) is None and time.monotonic() - born > 10.0:
             raise _failure(installation, "supervisor", "it has ended")
         for status in waiting:
-            if status.state is ServiceState.UNHEALTHY and status.restarts >= _GIVE_UP_AFTER:
+            deaths = status.restarts - deaths_before.setdefault(status.name, status.restarts)
+            if status.state is ServiceState.UNHEALTHY and deaths >= _GIVE_UP_AFTER:
                 raise _failure(installation, status.name, status.detail)
         if time.monotonic() > deadline:
             names = ", ".join(f"{status.name} ({status.detail or status.state})" for status in waiting)

@@ -27,6 +27,7 @@ def service(installation: Installation, port: int) -> Service:
             *("--host", LOOPBACK, "--port", str(port)),
             *("--workers", str(installation.config.mlflow_workers)),
             *("--app-name", "basic-auth", "--enable-workspaces", "--serve-artifacts"),
+            *("--uvicorn-opts", "--no-access-log"),
             *("--artifacts-destination", installation.artifacts_dir.as_uri()),
         ],
         env={

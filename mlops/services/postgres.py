@@ -13,12 +13,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from mlops.errors import DataDirectoryBroken, ServiceStartFailed
+from mlops.errors import DataDirectoryBroken, ServiceStartFailed, ServiceUnavailable
 from mlops.installation import LOOPBACK, Installation, write_private
 from mlops.services.base import Service
 
@@ -38,7 +39,7 @@ def service(installation: Installation, port: int) -> Service:
             *("-c", "max_connections=100", "-c", "shared_buffers=64MB", "-c", "log_line_prefix=%m [%p] "),
         ],
         probe=lambda pids: check(installation.database_url("postgres"), data, pids),
-        when_ready=lambda: create_databases(installation.database_url("postgres")),
+        when_ready=lambda: create_databases(installation.database_url),
         before_spawn=lambda: _drop_stale_lock(data),
         address=f"{LOOPBACK}:{port}",
         stop_signal=signal.SIGINT,  # "fast" shutdown: sessions end, nothing is lost
@@ -101,19 +102,44 @@ def check(url: str, data: Path, pids: frozenset[int]) -> str | None:
         with psycopg.connect(url, connect_timeout=3, application_name="mlops-probe") as connection:
             row = connection.execute("SHOW data_directory").fetchone()
     except psycopg.Error as error:
-        return str(error).strip().splitlines()[0]
+        return _first_line(error)
     if row is None or Path(row[0]) != data:
         return f"another server answers: its data is in {row and row[0]}"
     return None
 
 
-def create_databases(url: str) -> None:
-    """Create the databases `mlops` and `mlflow` where they are missing."""
-    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-        present = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-        for name in DATABASES:
-            if name not in present:
+def create_databases(url_of: Callable[[str], str]) -> None:
+    """Create the databases `mlops` and `mlflow` where they are missing; `url_of` gives a database's URL.
+
+    Raises `ServiceUnavailable` when the server does not answer or does not let us.
+    """
+    missing = [name for name in DATABASES if not _is_there(url_of(name))]
+    if not missing:
+        return
+    try:
+        with psycopg.connect(url_of("postgres"), autocommit=True, connect_timeout=10) as connection:
+            for name in missing:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.errors.DuplicateDatabase:
+        create_databases(url_of)  # another start made it meanwhile
+    except psycopg.Error as error:
+        raise ServiceUnavailable(
+            "postgres",
+            f"the databases {', '.join(missing)} cannot be made: {_first_line(error)}",
+            remedy="Start the server of MLOPS_DATABASE_URL, and let its account create databases or do so.",
+        ) from error
+
+
+def _is_there(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=10).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _check_version(data: Path) -> None:

@@ -13,6 +13,9 @@ import psutil
 
 from mlops.services.base import Probe
 
+# Never by the user's http_proxy: what is asked is on this machine, or an address of the settings.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 def http_probe(url: str, port: int, *, timeout_s: float = 5.0) -> Probe:
     """`url` answers 2xx, and the port is held by the service's own processes.
@@ -30,7 +33,7 @@ def http_probe(url: str, port: int, *, timeout_s: float = 5.0) -> Probe:
 def http_problem(url: str, timeout_s: float = 5.0) -> str | None:
     """Why `url` does not answer 2xx, or None."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310 - our own http URL
+        with _DIRECT.open(url, timeout=timeout_s) as answer:
             answer.read()
     except urllib.error.HTTPError as error:
         return f"{url} answers {error.code}"

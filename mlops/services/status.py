@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from mlops.entities import ServiceState, ServiceStatus
 from mlops.installation import Installation
@@ -24,15 +26,25 @@ def lock_file(installation: Installation) -> Path:
 
 def supervisor_pid(installation: Installation) -> int | None:
     """The living supervisor, or None. A lock that no process holds is stale, whatever it says."""
-    try:
-        with lock_file(installation).open("r") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read() or 0) or None
-    except (OSError, ValueError):
-        return None
+    for _ in range(100):
+        try:
+            with lock_file(installation).open("r") as file:
+                if not _is_held(file):
+                    return None
+                if pid := file.read():
+                    return int(pid)
+        except (OSError, ValueError):
+            return None
+        time.sleep(0.01)  # the launcher has the lock and is about to write the pid
     return None
+
+
+def _is_held(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def read_status(installation: Installation) -> list[ServiceStatus]:

@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -90,10 +89,9 @@ class Supervisor:
     async def _report(self) -> None:
         while True:
             statuses = [part.status for part in self._parts]
-            try:
+            # A full disk must not end what runs; a line in the log would need the same disk.
+            with contextlib.suppress(OSError):
                 write_status(self._status_file, statuses)
-            except OSError as error:  # a full disk must not end what runs
-                print(f"{self._status_file}: {error}", file=sys.stderr, flush=True)
             starting = any(status.state is ServiceState.STARTING for status in statuses)
             await asyncio.sleep(POLL_STARTING_S if starting else 1.0)
 

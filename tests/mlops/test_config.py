@@ -40,6 +40,7 @@ BAD = [
     ("MLFLOW_URI", "http://mlflow.example:port"),
     ("RAY_ADDRESS", "ray.example"),
     ("RAY_ADDRESS", "auto"),
+    ("RAY_ADDRESS", "ray://ray.example:10001"),
     ("RAY_ADDRESS", "ray.example:0"),
     ("RAY_ADDRESS", "ray.example:70000"),
     ("GATEWAY_PORT", "http"),

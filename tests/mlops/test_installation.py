@@ -84,6 +84,29 @@ def test_home_that_others_could_enter_is_closed(home: Path) -> None:
     assert mode(home) == 0o700
 
 
+def test_home_has_one_spelling(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    plain = Installation(MLOpsConfig(home=tmp_path / "home")).root
+    for spelling in (tmp_path / "other" / ".." / "home", tmp_path / "link" / "home"):
+        assert Installation(MLOpsConfig(home=spelling)).root == plain
+
+
+def test_home_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(ConfigError, match="not ours") as caught:
+        Installation(MLOpsConfig(home=tmp_path)).prepare()
+    assert "MLOPS_HOME" in caught.value.remedy
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_missing_secret_of_a_project_says_to_register(installation: Installation) -> None:
+    with pytest.raises(ConfigError) as caught:
+        installation.secret("project.drilling.token")
+    assert "mlops:register" in caught.value.remedy
+
+
 def test_home_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(ConfigError, match="MLOPS_HOME=") as caught:
@@ -364,7 +387,7 @@ def test_database_url_holds_any_password_whole(installation: Installation, passw
 
 
 def test_database_elsewhere_keeps_account_host_and_options(home: Path) -> None:
-    given_url = "postgres://us%40er:p%2Fw@db.example:5433/whatever?sslmode=require"
+    given_url = "postgres://us%40er:p%2Fw@db.example:5433/mlops?sslmode=require"
     installation = Installation(MLOpsConfig(home=home, database_url=given_url))
     assert (
         installation.database_url("mlflow")
