@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -85,21 +84,25 @@ class MLOpsClient:
         run = tracking.start_run(run_name, dict(tags or {}), experiment_name)
         token = self._run.set(run)
         status = RunStatus.FAILED
+        # The body's own: `sys.exception()` would also name what the caller is handling around the run.
+        raised: BaseException | None = None
         try:
             with tracking.activate(run.id):
                 yield run
             status = RunStatus.FINISHED
-        except KeyboardInterrupt:
-            status = RunStatus.KILLED
-            raise
-        except Exception as error:
-            with _noted_on(error):
-                tracking.log(run.id, tags={"mlops.error": f"{type(error).__name__}: {error}"[:5000]})
+        except BaseException as error:
+            raised = error
+            if isinstance(error, KeyboardInterrupt):
+                status = RunStatus.KILLED
+            elif isinstance(error, Exception):
+                with _noted_on(error):
+                    tracking.log(run.id, tags={"mlops.error": f"{type(error).__name__}: {error}"[:5000]})
             raise
         finally:
             self._run.reset(token)
-            with _noted_on(sys.exception()):
+            with _noted_on(raised):
                 tracking.end_run(run.id, status)
+            raised = None  # its traceback holds this frame
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record parameters; each is written once. Raises `NoActiveRun`, `InvalidInput`."""

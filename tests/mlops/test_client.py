@@ -198,6 +198,19 @@ def test_run_that_was_ended_elsewhere_is_told_at_its_end(alpha: MLOpsClient) -> 
         alpha._workspace.tracking.end_run(run.id, RunStatus.KILLED)
 
 
+def test_run_inside_an_except_block_tells_that_it_could_not_be_ended(alpha: MLOpsClient) -> None:
+    def retry() -> None:
+        with alpha.start_run() as run:
+            alpha._workspace.tracking.end_run(run.id, RunStatus.KILLED)
+
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError as handled:
+        with pytest.raises(errors.RunEnded):
+            retry()
+        assert not hasattr(handled, "__notes__")
+
+
 def test_runs_are_found_newest_first(alpha: MLOpsClient) -> None:
     ids = []
     for loss in (0.3, 0.1):
