@@ -44,6 +44,9 @@ def head_environment(token_file: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_file),
         "RAY_START_HOOK": _HOOK,
+        # Ray's workers show titles; without this they write them over their environment, and with it
+        # over the mark that tells which processes are ours.
+        "SPT_NOENV": "1",
     }
 
 

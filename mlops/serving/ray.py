@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PREFIX = "mlops-"
 _NAMESPACE = "mlops"
 # Seconds. Connecting includes starting Serve's controller.
 _PROBE_TIMEOUT, _CALL_TIMEOUT, _CONNECT_TIMEOUT = 1.0, 8.0, 60.0
@@ -35,14 +35,18 @@ class RayModelServer:
     """The driver of one Ray cluster; a process can have one.
 
     `address` is the `host:port` of the GCS, `token` what every Ray client sends, `secret` what the
-    replicas demand. The head needs `mlops.cluster.head_environment`. Once a session that was
-    there is lost, `lost` stays true and every verb raises: Ray does not let a process go cleanly, so
-    its owner ends and is started anew."""
+    replicas demand. The head needs `mlops.cluster.head_environment`. Applications are called
+    `mlops-<installation>-<number>`: those of another `installation` (letters and digits) on the
+    cluster are neither seen nor touched.
 
-    def __init__(self, address: str, *, token: str, secret: str) -> None:
+    Once a session that was there is lost, `lost` stays true and every verb raises: Ray does not let a
+    process go cleanly, so its owner ends and is started anew."""
+
+    def __init__(self, address: str, *, token: str, secret: str, installation: str) -> None:
         self._address = address
         self._token = token
         self._secret = secret
+        self._prefix = f"mlops-{installation}-"
         self._client: Any = None
         self._environment: dict[str, str] = {}
         self.lost = False
@@ -54,11 +58,12 @@ class RayModelServer:
             options=ReplicaOptions(secret=self._secret, threads=max(1, round(cpus))),
             loopback=self._is_local,
         )
-        self._call(lambda: _run(deployment, order, cpus, max_ongoing))
+        name = self._application(deployment.id)
+        self._call(lambda: _run(name, deployment, order, cpus, max_ongoing))
 
     def remove(self, deployment_id: int) -> None:
         """See `ModelServer.remove`."""
-        name = _application(deployment_id)
+        name = self._application(deployment_id)
         self._call(lambda: _delete(name))
 
     def served(self) -> dict[int, Served]:
@@ -85,7 +90,7 @@ class RayModelServer:
     @property
     def _host_and_port(self) -> tuple[str, int]:
         host, _, port = self._address.rpartition(":")
-        return host, int(port)
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
     def _call(self, verb: Callable[[], T]) -> T:
         if self.lost:
@@ -154,10 +159,18 @@ class RayModelServer:
 
         urls = self._urls()
         return {
-            int(name.removeprefix(_PREFIX)): _judge(status, urls.get(name, ()))
+            number: _judge(status, urls.get(name, ()))
             for name, status in serve.status().applications.items()
-            if name.startswith(_PREFIX)
+            if (number := self._number(name)) is not None
         }
+
+    def _application(self, deployment_id: int) -> str:
+        return f"{self._prefix}{deployment_id}"
+
+    def _number(self, application: str) -> int | None:
+        # The deployment of an application; None for what is not ours.
+        number = application.removeprefix(self._prefix)
+        return int(number) if number != application and re.fullmatch("[0-9]{1,18}", number) else None
 
     def _urls(self) -> dict[str, tuple[str, ...]]:
         import ray
@@ -173,11 +186,7 @@ class RayModelServer:
         }
 
 
-def _application(deployment_id: int) -> str:
-    return f"{_PREFIX}{deployment_id}"
-
-
-def _run(deployment: Deployment, order: ReplicaOrder, cpus: float, max_ongoing: int) -> None:
+def _run(name: str, deployment: Deployment, order: ReplicaOrder, cpus: float, max_ongoing: int) -> None:
     from ray import serve
     from ray.serve.schema import LoggingConfig
 
@@ -202,7 +211,6 @@ def _run(deployment: Deployment, order: ReplicaOrder, cpus: float, max_ongoing: 
         pass
 
     bound: Any = Replica
-    name = _application(deployment.id)
     serve.run_many(
         [serve.RunTarget(bound.bind(), name=name, route_prefix=f"/{name}")],
         wait_for_ingress_deployment_creation=False,

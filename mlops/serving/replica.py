@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,7 +37,7 @@ class Predictor(Protocol):
 class ReplicaOptions:
     """How a replica runs."""
 
-    secret: str
+    secret: str = field(repr=False)
     """What each request must carry in `SECRET_HEADER`."""
     threads: int = 1
     """Threads the model uses for one answer."""

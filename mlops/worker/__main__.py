@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
@@ -20,6 +21,8 @@ from mlops.worker.packaging import Packager
 from mlops.worker.presence import Presence
 from mlops.worker.reconcile import Reconciler
 
+log = logging.getLogger("mlops.worker")
+
 EXIT_SESSION_LOST = 75
 """Ray went away under a session: Ray cannot be left cleanly then, so the process is replaced."""
 
@@ -34,7 +37,7 @@ def main() -> int:
         config = MLOpsConfig.load()
         return _work(config, Installation(config))
     except MLOpsError as error:
-        logging.getLogger("mlops.worker").error("%s", error)
+        log.error("%s", error)
         return 1
 
 
@@ -45,10 +48,11 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         installation.ray_address,
         token=installation.ray_token(),
         secret=installation.secret("replica_secret"),
+        installation=_identity(installation),
     )
     packager = Packager(installation.root, installation.bentos_dir)
     heartbeat = Heartbeat(installation.run_dir / "worker.json")
-    index = RunIndex(store, installation.database_url("mlflow")) if config.mlflow_uri is None else None
+    index = _index(config, installation, store)
     reconciler = Reconciler(store, server, packager, installation.bentos_dir)
     loop = Loop(store, presence, reconciler, index, heartbeat, server)
     _obey_signals(loop, packager)
@@ -64,6 +68,22 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         return EXIT_SESSION_LOST
     server.close()
     return 0
+
+
+def _index(config: MLOpsConfig, installation: Installation, store: Store) -> RunIndex | None:
+    if config.mlflow_uri is None:
+        return RunIndex(store, installation.database_url("mlflow"))
+    log.warning(
+        "runs are not indexed, and the dashboard shows none: MLOPS_MLFLOW_URI names an MLflow elsewhere,"
+        " whose database is not read; see them in its own pages at %s",
+        config.mlflow_uri,
+    )
+    return None
+
+
+def _identity(installation: Installation) -> str:
+    """Tells installations apart that share a Ray cluster; stays when MLOPS_HOME is moved."""
+    return hashlib.sha256(b"installation:" + installation.secret("replica_secret").encode()).hexdigest()[:12]
 
 
 def _obey_signals(loop: Loop, packager: Packager) -> None:

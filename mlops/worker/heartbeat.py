@@ -64,6 +64,6 @@ class Heartbeat:
         }
         # A full disk must not end the worker: the supervisor sees an old beat, and says so.
         try:
-            write_private(self._path, json.dumps(beat))
+            write_private(self._path, json.dumps(beat), durable=False)
         except OSError:
             return

@@ -1,6 +1,6 @@
 """Copies the latest runs from MLflow's own database into the platform's index, by SQL.
 
-MLflow's API needs seconds for what one query answers in milliseconds (docs/stack.md).
+MLflow's API takes a call for each project and page, which one query answers for all at once.
 """
 
 from __future__ import annotations

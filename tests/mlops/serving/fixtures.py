@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mlops.cluster import head_command, head_environment
+from mlops.services.processes import mark
 from mlops.serving.bento import folder
 from tests.mlops.serving.models import package, save_onnx, tag_of
 
@@ -71,7 +72,8 @@ class RayHead:
         token_file = self.folder / "token"
         token_file.touch(0o600)
         token_file.write_text(self.token)
-        self._environment = {**os.environ, **head_environment(token_file)}
+        self.mark = mark(self.folder, "ray")
+        self._environment = {**os.environ, **head_environment(token_file), **self.mark}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from mlops.serving.ingress import ReplicaOrder
 from mlops.serving.replica import ReplicaOptions, create_app
 from mlops.serving.runtimes.runtime import Runtime
 from mlops.serving.runtimes.signature import InputProblem, Signature, Tensor
@@ -40,6 +41,11 @@ def client() -> Iterator[TestClient]:
     app = create_app(Sum(), ReplicaOptions(secret=SECRET, max_body=1000))
     with TestClient(app, headers=HEADERS, raise_server_exceptions=False) as client:
         yield client
+
+
+def test_the_secret_is_not_in_what_is_printed_of_an_order() -> None:
+    order = ReplicaOrder("/bento", ReplicaOptions(secret=SECRET), loopback=True)
+    assert SECRET not in repr(order)
 
 
 def test_answers_lists(client: TestClient) -> None:

@@ -16,10 +16,12 @@ import psycopg
 import pytest
 from mlflow.entities import Metric
 
+from mlops.config import MLOpsConfig
 from mlops.entities import ProjectWorkspace, RunStatus
 from mlops.errors import ServiceUnavailable
 from mlops.installation import Installation
 from mlops.store.store import Store
+from mlops.worker.__main__ import _index
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
 from mlops.worker.presence import Presence
@@ -39,7 +41,7 @@ def test_one_worker_at_a_time(database_url: str) -> None:
     assert first.hold()
     assert not second.hold()
     first.let_go()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not second.hold():
         assert time.monotonic() < deadline
     second.let_go()
@@ -52,9 +54,7 @@ def test_a_wish_rings(database_url: str, store: Store) -> None:
     assert not presence.wait(0.05)
     wish = threading.Timer(0.2, lambda: store.deployments.want("bell", "m", 1, 1))
     wish.start()
-    started = time.monotonic()
-    assert presence.wait(10)
-    assert time.monotonic() - started < 5
+    assert presence.wait(60)
     wish.join()
     presence.let_go()
     store.projects.remove("bell")
@@ -75,21 +75,43 @@ def test_a_broken_connection_is_named_and_made_again(database_url: str) -> None:
 
 def test_the_heartbeat_is_whole_private_and_ends_with_the_loop(tmp_path: Path) -> None:
     path = tmp_path / "worker.json"
-    beat = Heartbeat(path, period_s=0.05, patience_s=0.5)
+    beat = Heartbeat(path, period_s=0.05, patience_s=2)
+    before = time.time()
     beat.start()
     beat.tell(ray="ok", deployments={"running": 2})
-    time.sleep(0.2)
-    said = json.loads(path.read_text())
-    assert (said["pid"], said["ray"], said["deployments"]) == (os.getpid(), "ok", {"running": 2})
-    assert abs(time.time() - said["at"]) < 1
+    deadline = time.monotonic() + 60
+    while (said := json.loads(path.read_text()))["ray"] != "ok":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (said["pid"], said["deployments"]) == (os.getpid(), {"running": 2})
+    assert before <= said["at"] <= time.time()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-    time.sleep(1)  # the loop says nothing more
+    time.sleep(3)  # the loop says nothing more
     old = json.loads(path.read_text())["at"]
     time.sleep(0.2)
     assert json.loads(path.read_text())["at"] == old
     beat.stop()
     assert not path.exists()
+
+
+def test_a_beat_is_not_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[int] = []
+    monkeypatch.setattr(os, "fsync", forced.append)
+    beat = Heartbeat(tmp_path / "worker.json")
+    beat.start()
+    beat.stop()
+    assert forced == []
+
+
+def test_runs_of_an_mlflow_elsewhere_are_said_not_to_be_indexed(
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = MLOpsConfig(home=tmp_path, mlflow_uri="https://mlflow.example.org")
+    assert _index(config, Installation(config), store) is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "runs are not indexed" in caplog.text
+    assert "mlflow.example.org" in caplog.text
 
 
 def test_runs_are_read_from_mlflows_own_tables(
