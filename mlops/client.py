@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -193,8 +193,16 @@ class MLOpsClient:
         """Registered versions, newest first. Raises `ModelNotFound` for an unknown name."""
         return self._workspace.registry.list_versions(name)
 
-    def deploy_model(self, name: str, version: int | str, *, replicas: int = 1) -> Deployment:
+    def deploy_model(
+        self,
+        name: str,
+        version: int | str,
+        *,
+        replicas: int = 1,
+        on_state: Callable[[DeploymentState], None] | None = None,
+    ) -> Deployment:
         """Serve a registered version and wait until it answers; what served before serves until then.
+        `on_state` is called with the first state, and at each change of it.
 
         Raises `InvalidInput` (a version that is no number), `ModelNotFound`, `DeploymentFailed` with the
         traceback, `ServiceUnavailable`.
@@ -203,11 +211,15 @@ class MLOpsClient:
         number = _version_number(version)
         found = self._workspace.registry.get_version(check_model_name(name), number)
         wanted = self._gateway.deploy(project, name, found.version, replicas)
+        told: DeploymentState | None = None
         deadline = time.monotonic() + _DEPLOY_TIMEOUT_S
         while time.monotonic() < deadline:
             now = next((row for row in self._gateway.deployments(project) if row.id == wanted.id), None)
             if now is None:
                 raise DeploymentNotFound(project, name)
+            if on_state is not None and now.state is not told:
+                told = now.state
+                on_state(told)
             if now.state is DeploymentState.RUNNING:
                 return now
             if now.state is DeploymentState.FAILED:

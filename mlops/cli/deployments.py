@@ -24,8 +24,9 @@ def deploy(
     from mlops.client import MLOpsClient
 
     client = MLOpsClient.from_project(project_name(project), config=installation().config)
-    say(f"  deploying {model} {version} …")
-    deployment = client.deploy_model(model, version, replicas=replicas)
+    deployment = client.deploy_model(
+        model, version, replicas=replicas, on_state=lambda state: say(f"  {model} {version}: {state}")
+    )
     emit(deployment, as_json, f"{model} {version} answers at {deployment.url}")
 
 

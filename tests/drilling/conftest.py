@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,8 +105,12 @@ class RecordingClient:
         self.calls.append(("dvc_push", None))
         return 1
 
-    def deploy_model(self, name: str, version: int) -> Deployment:
+    def deploy_model(
+        self, name: str, version: int, on_state: Callable[[DeploymentState], None] | None = None
+    ) -> Deployment:
         self.calls.append(("deploy_model", version))
+        for state in ("packaging", "starting", "running") if on_state else ():
+            on_state(DeploymentState(state))
         now, url = datetime.now(UTC), f"http://127.0.0.1:1/projects/drilling/models/{name}/predict"
         return Deployment(1, "drilling", name, version, DeploymentState.RUNNING, 1, url, now, now)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
 from drilling.cli import demo, generate
+from drilling.progress import staged
 
 PROJECT = Path(__file__).parents[2] / "projects" / "drilling"
 
@@ -32,6 +35,32 @@ def test_demo_describes_its_options() -> None:
     assert result.exit_code == 0
     for option in ("--logs", "--holes", "--epochs", "--json"):
         assert option in result.output
+
+
+def test_the_stage_of_a_step_is_shown_on_the_error_stream(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with staged("Deploying keypoints") as show:
+        for stage in ("packaging", "starting", "running"):
+            show(stage)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, "no spinner where no terminal is"
+    assert lines[0].startswith("Deploying keypoints")
+    assert "running" in lines[0]
+
+
+def test_the_stage_of_a_step_is_shown_while_it_lasts_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with staged("Deploying keypoints") as show:
+        show("packaging")
+        time.sleep(0.3)
+        assert "packaging" in capsys.readouterr().err
 
 
 def test_listing_the_commands_imports_nothing_heavy() -> None:

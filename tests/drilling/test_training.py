@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,19 @@ def test_the_demo_twice_adds_a_version_and_no_data(client) -> None:
         "transition_mm",
         "exit_mm",
     }
+
+
+def test_the_demo_shows_how_far_the_deployment_is(client, monkeypatch) -> None:
+    shown: list[str] = []
+
+    @contextmanager
+    def recorded(description: str, **_: bool) -> Iterator[Callable[[str], None]]:
+        shown.append(description)
+        yield shown.append
+
+    monkeypatch.setattr("drilling.demo.staged", recorded)
+    run_demo(client, TINY, progress=False)
+    assert shown == ["Deploying keypoints", "packaging", "starting", "running"]
 
 
 def test_the_demo_on_a_users_logs_says_what_its_figures_are(client, logs_without_truth: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
 import threading
@@ -203,12 +204,13 @@ def test_run_inside_an_except_block_tells_that_it_could_not_be_ended(alpha: MLOp
         with alpha.start_run() as run:
             alpha._workspace.tracking.end_run(run.id, RunStatus.KILLED)
 
+    handled = ZeroDivisionError()
     try:
-        _ = 1 / 0
-    except ZeroDivisionError as handled:
+        raise handled
+    except ZeroDivisionError:
         with pytest.raises(errors.RunEnded):
             retry()
-        assert not hasattr(handled, "__notes__")
+    assert not hasattr(handled, "__notes__")
 
 
 def test_runs_are_found_newest_first(alpha: MLOpsClient) -> None:
@@ -452,6 +454,18 @@ def test_deploy_returns_when_the_version_answers(served: MLOpsClient, gateway: F
     assert (deployment.state, deployment.version) == (DeploymentState.RUNNING, 1)
     assert gateway.asked[0] == "PUT /api/projects/alpha/deployments/net"
     assert gateway.token == f"Bearer {served.token_file.read_text()}"
+
+
+@pytest.mark.parametrize("end", ["running", "failed"])
+def test_deploy_tells_each_state_once_as_it_comes(
+    served: MLOpsClient, gateway: FakeGateway, end: str
+) -> None:
+    gateway.states = ["pending", "packaging", "packaging", "starting", end]
+    told: list[tuple[str, int]] = []
+    with contextlib.suppress(errors.DeploymentFailed):
+        served.deploy_model("net", 1, on_state=lambda state: told.append((state, len(gateway.asked))))
+    # Each with the number of the question that brought it: 1 is the wish itself.
+    assert told == [("pending", 2), ("packaging", 3), ("starting", 5), (end, 6)]
 
 
 def test_deploy_that_fails_raises_the_traceback(served: MLOpsClient, gateway: FakeGateway) -> None:

@@ -15,6 +15,7 @@ from drilling.errors import NoLogs
 from drilling.evaluation import DepthError
 from drilling.export import INPUTS, OUTPUT
 from drilling.labeling import KEY_POINTS
+from drilling.progress import staged
 from drilling.setitec.folder import log_paths
 from drilling.synthetic import MARKER, TRUTH, write_folder
 from drilling.training import MODEL_NAME, IntegratedTrainingPipeline, TrainingOutcome
@@ -71,7 +72,10 @@ def run_demo(
     data = client.dvc_add(path)
     client.dvc_push()
     outcome = IntegratedTrainingPipeline(client, config, progress=progress).train(data)
-    deployment: Deployment = client.deploy_model(MODEL_NAME, version=outcome.model.version)
+    with staged(f"Deploying {MODEL_NAME}", shown=progress) as show:
+        deployment: Deployment = client.deploy_model(
+            MODEL_NAME, version=outcome.model.version, on_state=lambda state: show(state)
+        )
     request = _request(outcome)
     answer = client.predict(MODEL_NAME, request)
     return _report(client, outcome, deployment, request, answer, path, data.hash)

@@ -119,10 +119,10 @@ def register(
 
 
 class GatewayServer:
-    """A real HTTP server that answers each path with what `answers` holds for it."""
+    """A real HTTP server that answers each path with what `answers` holds for it; a list's one by one."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, object]] = {}
+        self.answers: dict[str, tuple[int, object] | list[tuple[int, object]]] = {}
         self.asked: list[tuple[str, str]] = []
         server = self
 
@@ -131,7 +131,8 @@ class GatewayServer:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 asked = f"{self.command} {self.path}"
                 server.asked.append((asked, self.headers["Authorization"]))
-                status, content = server.answers[asked]
+                answer = server.answers[asked]
+                status, content = answer.pop(0) if isinstance(answer, list) else answer
                 body = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlops import errors
+from mlops.entities import ModelVersion
 from mlops.installation import Installation
+from mlops.registry.memory import MemoryRegistry
 
 
 def row(project: str, model: str, state: str = "running", error: str = "") -> dict[str, Any]:
@@ -144,6 +147,33 @@ def test_deploy_of_what_is_not_registered_exits_with_4(
     assert result.code == 4
     assert "no version 1 of model 'net'" in result.err
     assert gateway.asked == []
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+def test_deploy_shows_each_state_as_it_comes_beside_its_answer(
+    invoke, gateway, register: Callable[[str], Path], options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("alpha")
+    monkeypatch.setattr(MemoryRegistry, "get_version", _version)
+    states = ("pending", "packaging", "packaging", "starting", "running")
+    gateway.answers["PUT /api/projects/alpha/deployments/net"] = (202, row("alpha", "net", "pending"))
+    gateway.answers["GET /api/deployments"] = [(200, [row("alpha", "net", state)]) for state in states]
+    result = invoke("mlops:deploy", "net", "3", "-p", "alpha", *options)
+    assert result.code == 0, result.err
+    assert result.err.splitlines() == [
+        "  net 3: pending",
+        "  net 3: packaging",
+        "  net 3: starting",
+        "  net 3: running",
+    ]
+    if options:
+        assert result.json["state"] == "running"
+    else:
+        assert result.out == f"net 3 answers at {row('alpha', 'net')['url']}\n"
+
+
+def _version(_: MemoryRegistry, name: str, version: int) -> ModelVersion:
+    return ModelVersion("alpha", name, version, "r1", "sklearn", datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
