@@ -81,7 +81,8 @@ def test_the_demo_twice_adds_a_version_and_no_data(client) -> None:
     assert first.trained_on + first.held_out == first.holes == 40
     assert set(first.errors) == {"entry", "transition", "exit"}
     assert first.errors == second.errors, "the same seed and data give the same figures"
-    assert "$(cat '" in first.curl
+    assert f"$(cat '{client.token_file}')" in first.curl
+    assert first.mlflow_login.endswith(f"password $(cat '{client.mlflow_password_file}')")
     request = json.loads((client.root / "build" / "request.json").read_text())
     assert np.shape(request["inputs"]["signals"]) == (1, 512, 5)
     assert json.loads(json.dumps(first.as_dict()))["answer_mm"].keys() == {
@@ -136,10 +137,11 @@ def test_too_few_holes_begin_no_run(client, tmp_path: Path) -> None:
     assert not any(name == "start_run" for name, _ in client.calls)
 
 
-def test_mirroring_copies_what_changed_and_removes_the_rest(tmp_path: Path) -> None:
+def test_mirroring_copies_what_changed_and_removes_the_rest(tmp_path: Path, synthetic_folder: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     (source / "panel").mkdir(parents=True)
-    (source / "panel" / "a.xls").write_text("a")
+    log = next(synthetic_folder.glob("*.xls"))
+    (source / "panel" / "a.xls").write_bytes(log.read_bytes())
     (source / "notes.txt").write_text("not a log")
     assert mirror_logs(source, target) == 1
     assert mirror_logs(source, target) == 0
@@ -148,14 +150,31 @@ def test_mirroring_copies_what_changed_and_removes_the_rest(tmp_path: Path) -> N
     assert [path.name for path in target.rglob("*") if path.is_file()] == ["b.xls"]
 
 
-@pytest.mark.parametrize("name", ["empty", "absent"])
-def test_mirroring_nothing_is_refused_and_keeps_what_was_there(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("empty", "holds no readable drilling log"),
+        ("unreadable", r"holds no readable drilling log \(2 .xls files hold no signal\)"),
+        ("absent", "does not exist"),
+        ("file", "is not a folder"),
+    ],
+)
+def test_users_folder_without_a_log_is_named_and_keeps_what_was_there(
+    client, tmp_path: Path, name: str, problem: str
+) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "target").mkdir()
-    (tmp_path / "target" / "old.xls").write_text("old")
-    with pytest.raises(NoLogs):
-        mirror_logs(tmp_path / name, tmp_path / "target")
-    assert (tmp_path / "target" / "old.xls").exists()
+    (tmp_path / "unreadable").mkdir()
+    for log in ("a.xls", "b.xls"):
+        (tmp_path / "unreadable" / log).write_bytes(b"nothing")
+    (tmp_path / "file").write_text("no folder")
+    earlier = client.root / USER_DATA / "old.xls"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("old")
+    with pytest.raises(NoLogs, match=rf"{tmp_path}/{name} {problem}") as caught:
+        run_demo(client, TINY, logs=tmp_path / name, progress=False)
+    assert "Setitec .xls files" in caught.value.remedy
+    assert earlier.exists()
+    assert client.calls == []
 
 
 def test_a_truth_without_the_generators_marker_is_not_believed(tmp_path: Path) -> None:

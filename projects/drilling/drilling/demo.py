@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from drilling.config import TrainingConfig
-from drilling.errors import NoLogs
+from drilling.errors import LogUnreadable, NoLogs
 from drilling.evaluation import DepthError
 from drilling.export import INPUTS, OUTPUT
 from drilling.labeling import KEY_POINTS
 from drilling.progress import staged
+from drilling.setitec import read_log
 from drilling.setitec.folder import log_paths
 from drilling.synthetic import MARKER, TRUTH, write_folder
 from drilling.training import MODEL_NAME, IntegratedTrainingPipeline, TrainingOutcome
@@ -85,11 +86,12 @@ def mirror_logs(source: Path, target: Path) -> int:
     """Make `target` hold the logs of `source` and nothing else; returns how many files changed.
 
     The generator's truth comes along where its marker does. Files are unlinked before they are
-    written: a data store may share their blocks. Raises NoLogs where there is nothing to copy.
+    written: a data store may share their blocks. Raises NoLogs where there is no log that can be read;
+    `target` is then as it was.
     """
     paths = log_paths(source) if source.is_dir() else []
-    if not paths:
-        raise NoLogs(source)
+    if not any(_is_readable(path) for path in paths):
+        raise NoLogs(source, len(paths))
     if (source / MARKER).is_file():
         paths += [source / name for name in (MARKER, TRUTH) if (source / name).is_file()]
     wanted = {path.relative_to(source): path for path in paths}
@@ -103,6 +105,14 @@ def mirror_logs(source: Path, target: Path) -> int:
         shutil.copyfile(path, copy)
         changed += 1
     return changed
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        read_log(path)
+    except LogUnreadable:
+        return False
+    return True
 
 
 def _remove_others(target: Path, wanted: set[Path]) -> int:
@@ -131,13 +141,17 @@ def _request(outcome: TrainingOutcome) -> dict[str, Any]:
 
 
 def _curl(client: MLOpsClient, deployment: Deployment, request: dict[str, Any]) -> str:
-    """A line for a shell that asks the endpoint; its body lies in the project's build folder."""
+    """A line for a shell that asks the endpoint; its body lies in the project's build folder.
+
+    The token goes through a pipe: other users can read a program's arguments. printf is the shell's own.
+    """
     file = Path(client.project.root) / _REQUEST
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({"inputs": request}))
     token = shlex.quote(str(client.token_file))
     return (
-        f"curl -sS -H \"Authorization: Bearer $(cat {token})\" -H 'Content-Type: application/json' "
+        f"""printf 'header = "Authorization: Bearer %s"\\n' "$(cat {token})" | """
+        "curl -sS -K - -H 'Content-Type: application/json' "
         f"-d @{shlex.quote(str(file))} {shlex.quote(deployment.url)}"
     )
 
@@ -171,7 +185,7 @@ def _report(
         run_url=outcome.run.url,
         mlflow_login=(
             f"MLflow asks for a login: user {client.workspace.namespace},"
-            f" password $(cat {client.mlflow_password_file})"
+            f" password $(cat {shlex.quote(str(client.mlflow_password_file))})"
         ),
         model=MODEL_NAME,
         model_version=outcome.model.version,

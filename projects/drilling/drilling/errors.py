@@ -35,9 +35,15 @@ class NoLogs(DrillingError):
     """A folder without one readable log."""
 
     def __init__(self, folder: Path, failures: int = 0) -> None:
-        unreadable = f" ({failures} files could not be read)" if failures else ""
+        unreadable = f" ({failures} .xls files hold no signal)" if failures else ""
+        if not folder.exists():
+            problem = "does not exist"
+        elif not folder.is_dir():
+            problem = "is not a folder"
+        else:
+            problem = f"holds no readable drilling log{unreadable}"
         super().__init__(
-            f"{folder} holds no readable drilling log{unreadable}",
+            f"{folder} {problem}",
             remedy="Give a folder with Setitec .xls files; drilling:generate writes synthetic ones.",
             folder=folder,
             failures=failures,
