@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -26,6 +28,29 @@ def test_generate_writes_a_set(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "2 synthetic logs written to" in result.output
     assert len(list((tmp_path / "out").glob("*.xls"))) == 2
+
+
+def test_generate_answers_in_json_what_it_wrote(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(generate)
+    folder = tmp_path / "out"
+    for written in (True, False):
+        result = CliRunner().invoke(app, [str(folder), "--holes", "2", "--json"])
+        assert json.loads(result.stdout) == {
+            "folder": str(folder),
+            "holes": 2,
+            "seed": 7,
+            "truth": "truth.csv",
+            "written": written,
+        }
+
+
+@pytest.mark.parametrize("command", [generate, demo])
+def test_every_command_offers_json(command: Callable[..., None]) -> None:
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"})
+    assert "--json" in result.output
 
 
 def test_demo_describes_its_options() -> None:
