@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ COMMANDS = [
     for command in build_app().registered_commands
     if command.name is not None and command.name.startswith("mlops:")
 ]
+
+ROOT = Path(__file__).parents[3]
 
 HEAVY = ["mlflow", "dvc", "ray", "bentoml", "evidently", "torch", "numpy", "pandas", "rich"]
 
@@ -94,6 +97,27 @@ def test_module_is_the_command(home: Path) -> None:
     )
     assert done.returncode == 7
     assert done.stdout.startswith("SERVICE")
+
+
+_UV = Path(sys.executable).with_name("uv")
+
+
+@pytest.mark.skipif(not _UV.is_file(), reason="uv is not installed beside this Python")
+@pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="the repository is not here")
+def test_uv_runs_the_command_from_the_repository(home: Path) -> None:
+    done = subprocess.run(
+        [_UV, "run", "--no-sync", "--offline", "efficientai-toolkit", "mlops:status"],
+        # The environment that the tests run in, wherever it lies.
+        env={**os.environ, "UV_PROJECT_ENVIRONMENT": sys.prefix},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.startswith("SERVICE")
+    assert not home.exists()
 
 
 @pytest.mark.parametrize("kind", tree(errors.MLOpsError), ids=lambda kind: kind.__name__)
