@@ -164,8 +164,7 @@ def test_two_starts_at_once_start_one_stack(stack: Installation) -> None:
     supervisors = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if process.info["cmdline"]
-        and process.info["cmdline"][-2:] == ["-m", "mlops.services"]
+        if (process.info["cmdline"] or [])[1:3] == ["-m", "mlops.services"]
         and _home_of(process) == str(stack.root)
     ]
     assert len(supervisors) == 1
