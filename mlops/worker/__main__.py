@@ -56,6 +56,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     reconciler = Reconciler(store, server, packager, installation.bentos_dir)
     loop = Loop(store, presence, reconciler, index, heartbeat, server)
     _obey_signals(loop, packager)
+    packager.clear()
     heartbeat.start()
     try:
         loop.run()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,8 @@ class PackagingOrder:
     """BENTOML_HOME."""
     home: str
     """MLOPS_HOME."""
+    scratch: str
+    """The child's folder for temporary files; it goes with the child, however that ends."""
     allow_pickle: bool = False
     download: str = DOWNLOAD
     """Import path of `download(config, project, model, version, folder) -> folder`."""
@@ -63,11 +66,16 @@ class Packager:
     ) -> None:
         self._home = home
         self._bentos = bentos
+        self._scratch = home / "run" / "packaging"
         self._download = download
         self._limit = limit
         self._timeout = timeout_s
         self._waiting: deque[PackagingOrder] = deque()
         self._running: dict[int, _Child] = {}
+
+    def clear(self) -> None:
+        """Delete what the children of an earlier worker, killed with it, have left behind."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def submit(self, deployment: Deployment, *, allow_pickle: bool) -> None:
         """Queue a deployment, unless it is queued or running already."""
@@ -81,6 +89,7 @@ class Packager:
                 version=deployment.version,
                 bentos=str(self._bentos),
                 home=str(self._home),
+                scratch=str(self._scratch / str(deployment.id)),
                 allow_pickle=allow_pickle,
                 download=self._download,
             )
@@ -125,6 +134,8 @@ class _Child:
         self.deployment = order.deployment
         self._started = time.monotonic()
         self._expired = False
+        self._scratch = Path(order.scratch)
+        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `result`
         self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         with tempfile.TemporaryFile() as order_file:
@@ -151,10 +162,12 @@ class _Child:
         self._process.wait()
         self._out.close()
         self._err.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def result(self) -> Packaged:
         with self._out as out, self._err as err:
             answer, log = _last_json(_content(out)), _content(err)[-_TRACEBACK_CHARS:]
+        shutil.rmtree(self._scratch, ignore_errors=True)
         if self._process.returncode == 0 and "bento" in answer:
             return Packaged(self.deployment, bento=str(answer["bento"]))
         if "error" in answer:
@@ -182,7 +195,7 @@ def main() -> int:
     order = PackagingOrder(**json.load(sys.stdin))
     from mlops.serving.bento import environment
 
-    os.environ.update(environment(Path(order.bentos)))
+    os.environ.update({**environment(Path(order.bentos)), "TMPDIR": order.scratch})
     try:
         answer = {"bento": _package(order)}
     except MLOpsError as error:

@@ -210,6 +210,32 @@ def test_a_wish_that_an_earlier_worker_was_packaging_goes_on(world: World) -> No
     world.until(wanted, DeploymentState.RUNNING)
 
 
+def download_and_hang(config: MLOpsConfig, project: str, model: str, version: int, folder: Path) -> Path:
+    """A download that never ends, with a file half written."""
+    (folder / "half").write_text("of it")
+    time.sleep(600)
+    return folder
+
+
+def test_a_child_that_is_ended_leaves_no_scratch_behind(world: World) -> None:
+    scratch = world.home / "run" / "packaging"
+    world.packager = Packager(world.home, world.bentos, download=f"{__name__}:download_and_hang")
+    world.reconciler = Reconciler(world.store, world.server, world.packager, world.bentos)
+    wanted = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.step_until(lambda: bool(list(scratch.rglob("half"))))
+    world.store.deployments.want_removal("drilling", "depth")
+    world.until(wanted, None)
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_worker_clears_what_an_earlier_one_left(tmp_path: Path) -> None:
+    left = tmp_path / "run" / "packaging" / "7" / "model-abc"
+    left.mkdir(parents=True)
+    Packager(tmp_path, tmp_path / "bentos").clear()
+    assert not left.exists()
+    assert (tmp_path / "run").is_dir()
+
+
 def test_removal_while_packaging_ends_the_child(world: World) -> None:
     wanted = world.store.deployments.want("drilling", "depth", 1, 1)
     world.reconciler.step()
