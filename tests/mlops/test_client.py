@@ -77,7 +77,7 @@ def beta(client_of: Callable[[str], MLOpsClient]) -> MLOpsClient:
 
 def in_thread(task: Callable[[], Any]) -> Any:
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(task).result(10)
+        return pool.submit(task).result(60)
 
 
 # -- opening ------------------------------------------------------------------------------------
@@ -309,10 +309,10 @@ def test_clients_in_threads_never_write_into_each_others_runs(alpha: MLOpsClient
 
     def work(client: MLOpsClient, number: int) -> str:
         with client.start_run() as run:
-            together.wait(10)
+            together.wait(60)
             for step in range(20):
                 client.log_params({f"step{step}": f"{client.project.name}-{number}"})
-            together.wait(10)
+            together.wait(60)
         return run.id
 
     jobs = [(client, number) for client in (alpha, beta) for number in (0, 1)]

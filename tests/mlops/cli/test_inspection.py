@@ -145,11 +145,11 @@ class Follower:
         self._reader.start()
 
     def line(self) -> str:
-        return self._lines.get(timeout=15)
+        return self._lines.get(timeout=60)
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(15)
+        code = self.process.wait(60)
         self._reader.join()
         assert self.process.stderr is not None
         self.error = self.process.stderr.read()

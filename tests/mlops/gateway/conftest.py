@@ -25,9 +25,9 @@ def app(platform: Platform, add_project: Callable[..., str]) -> FastAPI:
 def anonymous(app: FastAPI, platform: Platform) -> Iterator[TestClient]:
     """A client without a token, of a gateway that is ready."""
     with TestClient(app, base_url=platform.addresses.gateway, follow_redirects=False) as client:
-        for _ in range(200):
-            if platform.is_prepared:
-                break
+        deadline = time.monotonic() + 60
+        while not platform.is_prepared:
+            assert time.monotonic() < deadline, "the platform was not prepared"
             time.sleep(0.02)
         yield client
 
