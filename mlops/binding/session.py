@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mlops.binding.context import AUTH_NAME, Binding, bind
 from mlops.errors import ConfigError, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
@@ -21,6 +24,9 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": 60,
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
 }
+
+_NO_PROXY = ("no_proxy", "NO_PROXY")
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 # Another workspace's things are hidden by the workspace or by permission: both mean "not here".
 _NOT_HERE = {"RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "NOT_FOUND", "ENDPOINT_NOT_FOUND"}
@@ -68,8 +74,18 @@ class MLflowSession:
             raise translated from error
 
 
+def is_loopback(url: str) -> bool:
+    """Whether the URL's server is on this machine: no proxy has to see what is sent to it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def use_server(url: str) -> None:
-    """Make MLflow take its credentials from the binding, for `url` among others.
+    """Make MLflow take its credentials from the binding, for `url` among others, and reach a server on
+    this machine without a proxy.
 
     These are settings of the process, made through MLflow's own accessors; their values are equal for
     all projects of an installation, so that no project's call changes another's. Raises `ConfigError`
@@ -87,6 +103,8 @@ def use_server(url: str) -> None:
         )
     if url not in servers:
         settings.MLFLOW_TRACKING_AUTH.set(" ".join([AUTH_NAME, *servers, url]))
+    if is_loopback(url):
+        _pass_by_proxy(urlsplit(url).hostname or "")
     for setting, value in _DEFAULTS.items():
         variable = getattr(settings, setting)
         if not variable.is_set():
@@ -96,6 +114,14 @@ def use_server(url: str) -> None:
             "MLflow does not know this package's plug-ins",
             remedy="Install efficientai-toolkit anew: its entry points are missing or old.",
         )
+
+
+def _pass_by_proxy(host: str) -> None:
+    # `requests` has no other way to be told. Programs read one of the two or both: both get the same.
+    stated = ",".join(os.environ.get(name, "") for name in _NO_PROXY)
+    hosts = [*filter(None, (each.strip() for each in stated.split(","))), *_LOOPBACK_HOSTS, host]
+    merged = "*" if "*" in hosts else ",".join(dict.fromkeys(hosts))
+    os.environ.update(dict.fromkeys(_NO_PROXY, merged))
 
 
 def _translated(error: Exception, missing: MLOpsError, field: str, value: object) -> MLOpsError | None:

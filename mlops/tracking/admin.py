@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from mlops.errors import ServiceError, ServiceUnavailable, Unauthorized
+from mlops.binding.session import is_loopback
+from mlops.errors import Conflict, ServiceError, ServiceUnavailable, Unauthorized
 
 _ROLE = "member"
 _EXPERIMENT = "runs"
@@ -27,13 +28,13 @@ class MLflowAdmin:
     def prepare_project(self, namespace: str, password: str) -> str:
         """Make what a project needs and return its experiment's id; safe to repeat.
 
-        The account is called as the namespace, has `password` afterwards whether it is new or not, and
-        may do everything in the workspace `namespace` and nothing elsewhere. Raises
-        `ServiceUnavailable`, `Unauthorized`, `ServiceError`.
+        The account is called as the namespace, has `password`, and may do everything in the workspace
+        `namespace` and nothing elsewhere. Raises `Conflict` when there is an account of that name with
+        another password, which stays as it is; `ServiceUnavailable`, `Unauthorized`, `ServiceError`.
         """
         with self._http() as http:
-            _ask(http, "POST", "3.0/mlflow/workspaces", {"name": namespace}, allowed=_EXISTS)
             self._prepare_account(http, namespace, password)
+            _ask(http, "POST", "3.0/mlflow/workspaces", {"name": namespace}, allowed=_EXISTS)
             self._prepare_role(http, namespace)
             return self._experiment(http, namespace)
 
@@ -47,8 +48,19 @@ class MLflowAdmin:
 
     def _prepare_account(self, http: httpx.Client, namespace: str, password: str) -> None:
         account = {"username": namespace, "password": password}
-        if _ask(http, "POST", "2.0/mlflow/users/create", account, allowed=_EXISTS) is None:
-            _ask(http, "PATCH", "2.0/mlflow/users/update-password", account)
+        if _ask(http, "POST", "2.0/mlflow/users/create", account, allowed=_EXISTS) is not None:
+            return
+        try:
+            _ask(http, "GET", f"2.0/mlflow/users/get?username={namespace}", auth=(namespace, password))
+        except Unauthorized:
+            raise Conflict(
+                f"MLflow at {self._url} has an account {namespace!r} with a password that is not this"
+                " project's",
+                remedy="Choose another namespace in project.toml. If the account is this project's own, put"
+                " its password back into secrets/project.<name>.mlflow below MLOPS_HOME, or have MLflow's"
+                " administrator delete the account; then register again.",
+                namespace=namespace,
+            ) from None
 
     def _prepare_role(self, http: httpx.Client, namespace: str) -> None:
         named = [role for role in self._roles(http, namespace) if role["name"] == _ROLE]
@@ -74,7 +86,13 @@ class MLflowAdmin:
         return list(found["roles"]) if found else []
 
     def _http(self) -> httpx.Client:
-        return httpx.Client(base_url=f"{self._url}/api/", auth=self._auth, timeout=self._timeout)
+        # A proxy has no business with what stays on this machine, the password least of all.
+        return httpx.Client(
+            base_url=f"{self._url}/api/",
+            auth=self._auth,
+            timeout=self._timeout,
+            trust_env=not is_loopback(self._url),
+        )
 
 
 def _ask(
@@ -85,10 +103,11 @@ def _ask(
     *,
     allowed: frozenset[str] = frozenset(),
     headers: dict[str, str] | None = None,
+    auth: tuple[str, str] | None = None,
 ) -> Any:
-    """One call; None when MLflow refused it with a code that is `allowed`."""
+    """One call, as `auth` where given; None when MLflow refused it with a code that is `allowed`."""
     try:
-        answer = http.request(method, path, json=body, headers=headers)
+        answer = http.request(method, path, json=body, headers=headers, auth=auth or http.auth)
     except httpx.TransportError as error:
         raise ServiceUnavailable("mlflow", f"{http.base_url}: {error}") from error
     if answer.is_success:

