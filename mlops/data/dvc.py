@@ -40,15 +40,24 @@ class DvcStore:
 
     def prepare(self) -> None:
         """See `DataStore.prepare`: a DVC root inside a git repository, or without one."""
+        try:
+            self._guarded("preparing", self._prepare)
+        except OSError as error:
+            raise DataError(
+                f"the data root {self._root} cannot be prepared: {error}",
+                remedy="Make the project's folder writable, then register again.",
+                project=self.project,
+            ) from error
+
+    def _prepare(self) -> None:
         from dvc.repo import Repo
 
         self._root.mkdir(parents=True, exist_ok=True)
-        with self._turn, _quiet():
-            if not (self._root / ".dvc" / "config").is_file():
-                in_git = any((folder / ".git").exists() for folder in (self._root, *self._root.parents))
-                Repo.init(str(self._root), no_scm=not in_git, subdir=in_git).close()
-            with self._repo() as repo:
-                _configure(repo, self._remote)
+        if not (self._root / ".dvc" / "config").is_file():
+            in_git = any((folder / ".git").exists() for folder in (self._root, *self._root.parents))
+            Repo.init(str(self._root), no_scm=not in_git, subdir=in_git).close()
+        with self._repo() as repo:
+            _configure(repo, self._remote)
 
     def add(self, path: str) -> DataVersion:
         """See `DataStore.add`."""
@@ -104,6 +113,13 @@ class DvcStore:
         return [str(self._root / f"{plain}.dvc")]
 
     def _run(self, doing: str, work: Callable[[Any], T]) -> T:
+        def opened() -> T:
+            with self._repo() as repo:
+                return work(repo)
+
+        return self._guarded(doing, opened)
+
+    def _guarded(self, doing: str, work: Callable[[], T]) -> T:
         from dvc.exceptions import DvcException
         from dvc.lock import LockError
 
@@ -111,8 +127,7 @@ class DvcStore:
         with self._turn, _quiet():
             while True:
                 try:
-                    with self._repo() as repo:
-                        return work(repo)
+                    return work()
                 except LockError as error:  # DVC itself has waited for 3 s
                     if time.monotonic() >= deadline:
                         raise DataError(

@@ -121,6 +121,31 @@ def test_a_folder_that_was_never_prepared_says_so(tmp_path: Path) -> None:
     assert "mlops:register" in caught.value.remedy
 
 
+def test_a_root_that_cannot_be_prepared_says_why(root: Path) -> None:
+    data = store(root)
+    (root / ".dvc/config").write_text("[core\n")
+    with pytest.raises(DataError, match="preparing data of project 'a' failed") as caught:
+        data.prepare()
+    assert caught.value.remedy
+
+    blocked = root / "blocked"
+    blocked.write_text("a file")
+    with pytest.raises(DataError, match="cannot be prepared"):
+        DvcStore(project="a", root=blocked / "p", remote=str(root)).prepare()
+
+
+def test_a_lock_that_stays_taken_is_named_at_preparation(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.lock import LockError
+
+    def taken(*_: object) -> None:
+        raise LockError("taken")
+
+    data = store(root, lock_wait_s=0)
+    monkeypatch.setattr("mlops.data.dvc._configure", taken)
+    with pytest.raises(DataError, match="lock"):
+        data.prepare()
+
+
 def test_a_damaged_dvc_file_is_named(root: Path) -> None:
     data = store(root)
     data.add("f.csv")
