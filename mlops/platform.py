@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 MAX_REPLICAS = 64
 _PREPARE_PAUSE_S = 0.5
 _STOP_S = 2.0
-_GOING = (DeploymentState.FAILED, DeploymentState.STOPPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,26 +186,10 @@ class Platform:
         check_model_name(model)
         _check_range("version", version, 1, 2**31 - 1)
         _check_range("replicas", replicas, 1, MAX_REPLICAS)
-        self._check_quota(project, model, replicas)
-        wanted = self._store.deployments.want(project, model, version, replicas)
+        quota = self.project_settings(project).get("quotas", {}).get("max_replicas", MAX_REPLICAS)
+        wanted = self._store.deployments.want(project, model, version, replicas, quota=quota)
         self._store.audit.record(who, "deploy", project, model=model, version=version, replicas=replicas)
         return self._with_full_url(wanted)
-
-    def _check_quota(self, project: str, model: str, replicas: int) -> None:
-        quota = self.project_settings(project).get("quotas", {}).get("max_replicas", MAX_REPLICAS)
-        # A model's versions replace each other, so each other model counts once, by its newest.
-        taken: dict[str, int] = {}
-        for found in self._store.deployments.all(project):
-            if found.model != model and found.state not in _GOING:
-                taken.setdefault(found.model, found.replicas)
-        left = quota - sum(taken.values())
-        if replicas > left:
-            raise InvalidInput(
-                "replicas",
-                replicas,
-                f"project {project!r} has {max(left, 0)} of its {quota} left",
-                remedy="Undeploy another model, or raise `quotas.max_replicas` in project.toml and register.",
-            )
 
     def undeploy(self, project: str, model: str, who: str) -> list[Deployment]:
         """Ask for every version of the model to stop, and write down who did; raises

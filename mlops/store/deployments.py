@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from mlops.entities import Deployment, DeploymentState, Replica
-from mlops.errors import DeploymentNotFound
+from mlops.errors import DeploymentNotFound, InvalidInput
 from mlops.store.notify import DEPLOYMENTS, ROUTES
 from mlops.store.tables import deployments, replicas
 
@@ -35,12 +35,18 @@ class Deployments:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def want(self, project: str, model: str, version: int, replica_count: int) -> Deployment:
+    def want(
+        self, project: str, model: str, version: int, replica_count: int, *, quota: int | None = None
+    ) -> Deployment:
         """Ask for a version to serve; the worker is told. A version that serves already, or is on
         its way, is not started twice: its replica count is set, and newer versions stop, so that the
-        last wish holds. Earlier failures are stopped, too: the worker discards what they left."""
+        last wish holds. Earlier failures are stopped, too: the worker discards what they left.
+
+        Raises `InvalidInput` when the project's models would have more than `quota` replicas."""
         with self._engine.begin() as connection:
             _lock(connection, project)
+            if quota is not None:
+                _check_quota(connection, project, model, replica_count, quota)
             same_model = (deployments.c.project == project) & (deployments.c.model == model)
             _stop(connection, same_model & (deployments.c.state == DeploymentState.FAILED.value))
             row = connection.execute(
@@ -187,6 +193,28 @@ class Deployments:
 def _lock(connection: Connection, project: str) -> None:
     # One wish at a time in a project, until the transaction ends.
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": project})
+
+
+def _check_quota(connection: Connection, project: str, model: str, replica_count: int, quota: int) -> None:
+    # A model's versions replace each other, so each other model counts once, by its newest.
+    others = (
+        select(deployments.c.model, deployments.c.replicas)
+        .where(
+            deployments.c.project == project,
+            deployments.c.model != model,
+            deployments.c.state.not_in(_GOING),
+        )
+        .order_by(deployments.c.id)
+    )
+    newest = {row.model: row.replicas for row in connection.execute(others)}
+    left = quota - sum(newest.values())
+    if replica_count > left:
+        raise InvalidInput(
+            "replicas",
+            replica_count,
+            f"project {project!r} has {max(left, 0)} of its {quota} left",
+            remedy="Undeploy another model, or raise `quotas.max_replicas` in project.toml and register.",
+        )
 
 
 def _stop(connection: Connection, which: ColumnElement[bool]) -> int:
