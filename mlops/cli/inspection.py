@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -94,12 +95,28 @@ def dashboard(
 
     Example: efficientai-toolkit mlops:dashboard --no-open
     """
-    import webbrowser
-
     url = admin_gateway().ticket()
     emit({"url": url}, as_json, url)
     if open_browser and not as_json:
-        webbrowser.open(url)
+        _show(url, installation().run_dir / "dashboard.html")
+
+
+def _show(url: str, page: Path) -> None:
+    """Open `url` in the browser by way of a private page that leads on to it: every user of the machine
+    can read a browser's arguments, and whoever holds the ticket is let in."""
+    import html
+    import webbrowser
+
+    from mlops.installation import write_private
+
+    target = html.escape(url)
+    lines = (
+        '<!doctype html><meta charset="utf-8"><title>Dashboard</title>',
+        '<meta name="referrer" content="no-referrer">',
+        f'<meta http-equiv="refresh" content="0;url={target}"><a href="{target}">Dashboard</a>',
+    )
+    write_private(page, "\n".join(lines), durable=False)
+    webbrowser.open(page.as_uri())
 
 
 COMMANDS = {

@@ -159,6 +159,7 @@ def open_page(browser, gateway: Installation):
         page.on("console", lambda message: message.type == "error" and problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(_ask(gateway, "POST", "/api/tickets", token).json()["url"])
+        page.wait_for_url(gateway.gateway_url + "/")
         if path != "/":
             page.goto(gateway.gateway_url + path)
         return page
@@ -182,6 +183,16 @@ def test_home_shows_the_platform(open_page, tmp_path: Path, size: str, scheme: s
     # Kept where a person looks at them, when one says where.
     folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
     page.screenshot(path=folder / f"home-{size}-{scheme}.png", full_page=True)
+
+
+def test_link_in_a_file_logs_in(browser, gateway: Installation, tmp_path: Path) -> None:
+    url = _ask(gateway, "POST", "/api/tickets").json()["url"]
+    file = tmp_path / "dashboard.html"
+    file.write_text(f'<meta http-equiv="refresh" content="0;url={url}">')
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_url(gateway.gateway_url + "/")
+    page.close()
 
 
 def test_member_sees_its_project_only(open_page) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import re
 import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel
 
 from mlops.dashboard.pages import Pages
@@ -42,7 +43,7 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
         if principal is None:
             problem = "That link has been used or is older than a minute. Run mlops:dashboard again."
             return _form(request, problem, next, 401)
-        return _enter(principal, next)
+        return _enter(principal, _Onward(_own(next)))
 
     @routes.post("/login", include_in_schema=False)
     async def log_in(
@@ -52,7 +53,7 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
         if not sessions.check_csrf(request.cookies.get(sessions.login_cookie, ""), csrf):
             return _form(request, "This form was open for too long. Try once more.", next, 403)
         try:
-            return _enter(await identify_token(platform, token.strip()), next)
+            return _enter(await identify_token(platform, token.strip()), RedirectResponse(_own(next), 303))
         except Unauthorized:
             return _form(request, "That token is not known here.", next, 401)
         except ServiceUnavailable as error:
@@ -78,13 +79,27 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
         sessions.set_cookie(response, sessions.login_cookie, nonce, max_age=3600)
         return response
 
-    def _enter(principal: Principal, next: str) -> Response:
-        response = RedirectResponse(_own(next), 303)
+    def _enter(principal: Principal, response: Response) -> Response:
         sessions.set_cookie(response, sessions.cookie, sessions.issue(principal))
         response.delete_cookie(sessions.login_cookie, path="/", httponly=True, samesite="strict")
         return response
 
     return routes
+
+
+class _Onward(HTMLResponse):
+    """A page that leads on to `path` by itself.
+
+    A link may be followed from a file or from another site. Browsers send no SameSite=Strict cookie along
+    a redirect that began there, not even the one just set; from a page of ours they do.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            '<!doctype html><title>Logged in</title><link rel="icon" href="/static/icon.svg">'
+            f'<a href="{html.escape(path)}">Go on</a>',
+            headers={"Refresh": f"0; url={path}"},
+        )
 
 
 def _own(path: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import html
 import json
 import os
 import queue
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -292,8 +294,24 @@ def test_dashboard_prints_its_link_and_opens_it_unless_told_not_to(
     result = invoke("mlops:dashboard", *options)
     assert result.code == 0
     assert (result.json if "--json" in options else result.out.strip()) in ({"url": url}, url)
-    assert opened == ([url] if opens else [])
+    page = installation.run_dir / "dashboard.html"
+    assert opened == ([page.as_uri()] if opens else [])
+    assert page.exists() is opens
     assert gateway.asked == [("POST /api/tickets", f"Bearer {installation.secret('admin_token')}")]
+
+
+def test_dashboards_page_is_private_leads_on_and_holds_the_last_link_alone(
+    invoke, gateway, installation: Installation, opened: list[str]
+) -> None:
+    page = installation.run_dir / "dashboard.html"
+    for ticket in ("first", "last"):
+        url = f"http://127.0.0.1:{gateway.port}/login?ticket={ticket}&next=/"
+        gateway.answers["POST /api/tickets"] = (200, {"url": url})
+        assert invoke("mlops:dashboard").out == f"{url}\n"
+        assert stat.S_IMODE(page.stat().st_mode) == 0o600
+        assert f'content="0;url={html.escape(url)}"' in page.read_text()
+    assert "ticket=first" not in page.read_text()
+    assert not any("ticket" in address for address in opened)
 
 
 def test_dashboard_of_a_stopped_gateway_exits_with_7(invoke, installation: Installation) -> None:

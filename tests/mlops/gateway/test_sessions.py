@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlencode
 
 import pytest
 from starlette.testclient import TestClient
@@ -63,6 +64,9 @@ def test_login_form_needs_its_own_csrf_token(anonymous: TestClient) -> None:
 )
 def test_login_leads_only_to_our_own_pages(anonymous: TestClient, next_page: str, location: str) -> None:
     assert _log_in(anonymous, "token-of-alpha", next=next_page).headers["location"] == location
+    url = anonymous.post("/api/tickets", headers={"Authorization": "Bearer token-of-alpha"}).json()["url"]
+    led = anonymous.get(f"{url}&{urlencode({'next': next_page})}")
+    assert led.headers["refresh"] == f"0; url={location}"
 
 
 def test_browser_is_led_to_login_and_back(anonymous: TestClient) -> None:
@@ -77,7 +81,8 @@ def test_ticket_lets_in_once(anonymous: TestClient, alpha: TestClient) -> None:
     url = alpha.post("/api/tickets").json()["url"]
     assert "token-of-alpha" not in url
     first = anonymous.get(url)
-    assert (first.status_code, first.headers["location"]) == (303, "/")
+    # No redirect: followed from a file or another site, it would not carry the session's cookie.
+    assert (first.status_code, first.headers["refresh"]) == (200, "0; url=/")
     assert anonymous.get("/api/me").json()["project"] == "alpha"
     anonymous.cookies.clear()
     second = anonymous.get(url)
