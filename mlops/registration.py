@@ -44,7 +44,7 @@ def register(folder: Path, installation: Installation, store: Store) -> Workspac
 
 
 def _check_free(project: Project, store: Store) -> None:
-    # Before MLflow is touched: preparing another project's namespace would change its password.
+    # Before MLflow is touched: nothing is made for a project that is then refused.
     for other in store.projects.all():
         if other.namespace == project.namespace and other.project_name != project.name:
             raise ProjectExists(other.project_name, str(other.root))

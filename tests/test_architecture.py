@@ -90,7 +90,13 @@ def test_no_lock_file_is_tracked() -> None:
 def test_settings_are_read_in_one_place() -> None:
     """Environment variables become settings in `config`. Others hand the whole environment on to what
     they start, or set what a heavy tool reads from there."""
-    others = {"services/__main__.py", "services/control.py", "serving/ray.py", "worker/packaging.py"}
+    others = {
+        "binding/session.py",
+        "services/__main__.py",
+        "services/control.py",
+        "serving/ray.py",
+        "worker/packaging.py",
+    }
     readers = {
         path.relative_to(ROOT / "mlops").as_posix()
         for path in (ROOT / "mlops").rglob("*.py")

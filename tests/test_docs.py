@@ -151,7 +151,7 @@ def test_every_page_is_in_the_navigation() -> None:
 # Placeholders (`{host}`), loopback, reserved names (RFC 2606), names without a dot; the licence's and XML's.
 _ADDRESS = re.compile(r"https?://(?:[^\s/@\"'`]*@)?([^\s/\"'`)>:,\\]+)")
 _ALLOWED = re.compile(
-    r"127\.0\.0\.1|\[|.*[{$<…*].*|[\w-]+|([\w-]+\.)*(example|invalid|test)(\.(com|org|net))?"
+    r"127\.0\.0\.[12]|\[|.*[{$<…*].*|[\w-]+|([\w-]+\.)*(example|invalid|test)(\.(com|org|net))?"
     r"|www\.apache\.org|www\.w3\.org"
 )
 _MACHINE = re.compile(r"(?<![\w.$}~-])/(?:home|Users|root|work|workspace|mnt|builds?)/[\w.-]+")
