@@ -80,8 +80,10 @@ class Installation:
             self.make_secret(name)
 
     def _refuse_foreign(self) -> None:
-        # MLOPS_HOME=/tmp must not lock everybody out of /tmp.
-        if not self.secrets_dir.is_dir() and any(self.root.iterdir()):
+        # MLOPS_HOME=/tmp must not lock everybody out of /tmp. Looked at in this order, since another
+        # set-up may be at work here: whatever it has made, it has made the secrets' folder before.
+        holds_something = any(self.root.iterdir())
+        if holds_something and not self.secrets_dir.is_dir():
             raise ConfigError(
                 f"MLOPS_HOME={self.root} holds something that is not ours",
                 remedy="Set MLOPS_HOME to a folder of its own, new or empty.",
