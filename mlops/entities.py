@@ -23,6 +23,21 @@ class ProjectWorkspace:
     root: Path = Path()
     """The project's folder on this machine."""
 
+    @classmethod
+    def of(
+        cls, project_name: str, namespace: str, mlflow_experiment_id: str, dvc_remote_path: str, root: Path
+    ) -> ProjectWorkspace:
+        """The workspace with what follows from the project's name filled in."""
+        return cls(
+            project_name=project_name,
+            namespace=namespace,
+            mlflow_experiment_id=mlflow_experiment_id,
+            dvc_remote_path=dvc_remote_path,
+            airflow_dag_prefix=f"{project_name}__",
+            serving_endpoint=f"/projects/{project_name}",
+            root=root,
+        )
+
 
 class RunStatus(StrEnum):
     """MLflow's run states."""

@@ -24,13 +24,11 @@ def register(folder: Path, installation: Installation, store: Store) -> Workspac
     """
     project = read_project(folder)
     _check_free(project, store)
-    info = ProjectWorkspace(
+    info = ProjectWorkspace.of(
         project_name=project.name,
         namespace=project.namespace,
         mlflow_experiment_id=_prepare_mlflow(project, installation),
         dvc_remote_path=str(installation.remotes_dir / project.namespace),
-        airflow_dag_prefix=f"{project.name}__",
-        serving_endpoint=f"/projects/{project.name}",
         root=project.root,
     )
     workspace = Workspace(info, installation)

@@ -80,7 +80,7 @@ def restart_service(installation: Installation, name: str, progress: Progress = 
     before = next((seen for seen in read_status(installation) if seen.name == name), None)
     if before is None or before.pid is None:
         raise ServiceUnavailable(name, "it does not run here")
-    stop_signal = signal.SIGINT if name == "postgres" else signal.SIGTERM
+    stop_signal = postgres.STOP_SIGNAL if name == "postgres" else signal.SIGTERM
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(before.pid).send_signal(stop_signal)
     deadline = time.monotonic() + installation.config.start_timeout_s

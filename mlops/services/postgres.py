@@ -25,6 +25,7 @@ from mlops.services.base import Service
 from mlops.services.unprivileged import NOBODY, guise
 
 DATABASES = ("mlops", "mlflow")
+STOP_SIGNAL = signal.SIGINT  # "fast" shutdown: sessions end, nothing is lost
 _USER = "mlops"
 _OUTSIDE = Path("/var/lib/efficientai-toolkit")
 
@@ -44,7 +45,7 @@ def service(installation: Installation, port: int) -> Service:
         when_ready=lambda: create_databases(installation.database_url),
         before_spawn=lambda: _drop_stale_lock(data),
         address=f"{LOOPBACK}:{port}",
-        stop_signal=signal.SIGINT,  # "fast" shutdown: sessions end, nothing is lost
+        stop_signal=STOP_SIGNAL,
     )
 
 

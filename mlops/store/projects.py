@@ -75,12 +75,10 @@ class Projects:
 
 
 def _workspace(row: Row[Any]) -> ProjectWorkspace:
-    return ProjectWorkspace(
+    return ProjectWorkspace.of(
         project_name=row.name,
         namespace=row.namespace,
         mlflow_experiment_id=row.mlflow_experiment_id,
         dvc_remote_path=row.dvc_remote_path,
-        airflow_dag_prefix=f"{row.name}__",
-        serving_endpoint=f"/projects/{row.name}",
         root=Path(row.root),
     )

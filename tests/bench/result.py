@@ -18,7 +18,6 @@ class Comparison:
     peer: Sequence[float]
     bar: float
     """The most that ours / peer may be."""
-    note: str = ""
 
     @property
     def ratios(self) -> list[float]:
@@ -46,7 +45,6 @@ class Measure:
     unit: str
     ours: Sequence[float]
     bar: float
-    note: str = ""
 
     def row(self) -> list[str]:
         """A line of the table."""
