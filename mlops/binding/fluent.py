@@ -9,12 +9,17 @@ MLflow works as it always does.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any
+
+import wrapt
+
+from mlops.binding.context import Binding, bind, bind_process, current_binding
 
 
 class ContextExecutor(ThreadPoolExecutor):
@@ -25,8 +30,36 @@ class ContextExecutor(ThreadPoolExecutor):
         return super().submit(copy_context().run, fn, *args, **kwargs)
 
 
-# (thread, process, active runs): MLflow changes the list in place, so another thread takes a copy.
-_active: ContextVar[tuple[int, int, list[Any]] | None] = ContextVar("mlops_active_runs", default=None)
+class _Runs:
+    """The active runs of one thread in one context; MLflow changes the list in place."""
+
+    def __init__(self, make: Callable[[], Any], runs: list[Any] | None = None) -> None:
+        """`make` gives MLflow's entity of the run; it is called when MLflow first asks."""
+        self.thread, self.process = threading.get_ident(), os.getpid()
+        self.make = make
+        self._runs = runs
+
+    @property
+    def runs(self) -> list[Any]:
+        """MLflow's active runs."""
+        if self._runs is None:
+            import mlflow
+
+            self._runs = [mlflow.ActiveRun(self.make())]
+        return self._runs
+
+
+_active: ContextVar[_Runs | None] = ContextVar("mlops_active_runs", default=None)
+_of_process: list[_Runs] = []
+"""The open runs of a notebook, whose cells share no context; the last counts."""
+
+
+_awaited: list[str] = []
+"""Modules whose import is being watched for."""
+
+
+def _held() -> _Runs | None:
+    return _active.get() or (_of_process[-1] if _of_process else None)
 
 
 class _ContextStack:
@@ -37,45 +70,72 @@ class _ContextStack:
 
     @property
     def value(self) -> tuple[list[Any], int]:
-        held = _active.get()
+        held = _held()
         if held is None:
             return self._threads.value  # type: ignore[no-any-return]
-        thread, process, runs = held
-        if thread != threading.get_ident():
-            runs = list(runs)
-            _active.set((threading.get_ident(), process, runs))
-        return runs, process
+        if held is _active.get() and held.thread != threading.get_ident():
+            process, held = held.process, _Runs(held.make, list(held.runs))
+            held.process = process
+            _active.set(held)
+        return held.runs, held.process
 
     @value.setter
     def value(self, new: tuple[list[Any], int]) -> None:
-        if _active.get() is None:
+        held = _held()
+        if held is None:
             self._threads.value = new
         else:
-            _active.set((threading.get_ident(), new[1], new[0]))
+            held._runs, held.process = new
 
 
 @contextmanager
-def current_run(run: Any, url: str) -> Iterator[None]:
-    """Make `run` (MLflow's entity) the one active run of this context, on the server at `url`.
+def current_run(make: Callable[[], Any], binding: Binding) -> Iterator[None]:
+    """Make a run the one active run of this context, at the server of `binding`; `make` gives MLflow's
+    entity of it, when MLflow asks.
 
-    MLflow's tracking URI is a setting of the process: it is set to `url` and stays so.
+    MLflow's tracking URI is a setting of the process: it is set to the server's and stays so.
     """
-    import mlflow
-
-    _follow_context()
-    if mlflow.get_tracking_uri() != url:
-        mlflow.set_tracking_uri(url)
-    token = _active.set((threading.get_ident(), os.getpid(), [mlflow.ActiveRun(run)]))
-    try:
-        yield
-    finally:
-        _active.reset(token)
+    with bind(binding):
+        _follow()
+        token = _active.set(_Runs(make))
+        try:
+            yield
+        finally:
+            _active.reset(token)
 
 
-def _follow_context() -> None:
+@contextmanager
+def process_run(make: Callable[[], Any], binding: Binding) -> Iterator[None]:
+    """Make a run the active one of the whole process, wherever no context has its own: for notebooks."""
+    held = _Runs(make)
+    with bind_process(binding):
+        _of_process.append(held)
+        _follow()
+        try:
+            yield
+        finally:
+            _of_process.remove(held)
+
+
+def _follow() -> None:
+    # At once where MLflow is imported, else when it is.
+    if "mlflow" in sys.modules:
+        _prepare(sys.modules["mlflow"])
+    elif not _awaited:
+        _awaited.append("mlflow")
+        wrapt.register_post_import_hook(_prepare, "mlflow")
+
+
+def _prepare(mlflow: Any) -> None:
     from mlflow.tracking import fluent
     from mlflow.utils.autologging_utils import client, metrics_queue
 
+    from mlops.binding.session import use_server
+
+    if binding := current_binding():
+        use_server(binding.url)
+        if mlflow.get_tracking_uri() != binding.url:
+            mlflow.set_tracking_uri(binding.url)
     runs = fluent._active_run_stack
     if not isinstance(runs.thread_local, _ContextStack):
         runs.thread_local = _ContextStack(runs.thread_local)

@@ -1,0 +1,234 @@
+"""MLflow plug-in `mlflow.tracking_store`: what MLflow is told about an open run goes into its journal.
+
+For everything else it is MLflow's own store. MLflow builds one for each URL and asks it from any thread,
+so the run is found by its id: its key here, or MLflow's id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from itertools import groupby
+from typing import Any
+
+from mlflow.entities import Metric, Run, RunInfo, RunStatus, RunTag
+from mlflow.protos import service_pb2 as api
+from mlflow.store.entities.paged_list import PagedList
+from mlflow.store.tracking.rest_store import RestStore
+from mlflow.utils.async_logging.run_operations import RunOperations
+from mlflow.utils.proto_json_utils import message_to_json
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
+
+from mlops.binding.context import current_binding
+from mlops.entities import RunStatus as OurStatus
+from mlops.tracking import open_runs
+from mlops.tracking.open_runs import OpenRun
+from mlops.tracking.plugin_entities import entity_of, journaled_entity, journaled_history
+from mlops.tracking.plugin_runs import ended_by_mlflow, known_run, mlflows_errors, settle, writable_run
+from mlops.tracking.records import Records
+
+__all__ = ["JournalStore", "entity_of"]
+
+_PREFIX = "/api/2.0/mlflow"
+_KEY = re.compile(r"r-[0-9a-f]{32}")
+_JOURNALED = {api.DeleteTag, api.LogInputs, api.LogModel, api.LinkTracesToRun, api.UpdateRun}
+"""Calls that name a run and whose answer is empty, or not looked at."""
+
+
+class JournalStore(RestStore):
+    """MLflow's store of an HTTP server, with a journal for the runs this process has open."""
+
+    def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
+        """As MLflow builds a store from a tracking URI."""
+        super().__init__(lambda: get_default_host_creds(store_uri))
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def log_batch(
+        self, run_id: str, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]
+    ) -> None:
+        """Record metrics, params and tags; raises INVALID_PARAMETER_VALUE."""
+        run = writable_run(run_id)
+        if run is None:
+            super().log_batch(_at_server(run_id), metrics, params, tags)
+            return
+        for each in metrics:
+            _validate_metric(each.key, each.value, each.timestamp, each.step)
+        checked = Records(
+            params={each.key: each.value for each in (_validate_param(p.key, p.value) for p in params)},
+            tags={each.key: each.value for each in (_validate_tag(t.key, t.value) for t in tags)},
+        )
+        with mlflows_errors():
+            if checked.params or checked.tags:
+                run.journal.texts(checked)
+            _journal_metrics(run, metrics)
+
+    def log_metric(self, run_id: str, metric: Metric) -> None:
+        """Record a metric; raises INVALID_PARAMETER_VALUE."""
+        self.log_batch(run_id, [metric], [], [])
+
+    def log_param(self, run_id: str, param: Any) -> None:
+        """Record a param; raises INVALID_PARAMETER_VALUE for one that changes."""
+        self.log_batch(run_id, [], [param], [])
+
+    def set_tag(self, run_id: str, tag: RunTag) -> None:
+        """Set a tag; raises INVALID_PARAMETER_VALUE."""
+        self.log_batch(run_id, [], [], [tag])
+
+    def log_batch_async(
+        self, run_id: str, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]
+    ) -> RunOperations:
+        """As `log_batch`: a journal needs no queue before it."""
+        if writable_run(run_id) is None:
+            return super().log_batch_async(run_id, metrics, params, tags)
+        done: Future[None] = Future()
+        self.log_batch(run_id, metrics, params, tags)
+        done.set_result(None)
+        return RunOperations([done])
+
+    def log_outputs(self, run_id: str, models: Sequence[Any]) -> None:
+        """Record models that the run made."""
+        run = writable_run(run_id)
+        if run is None:
+            super().log_outputs(_at_server(run_id), models)
+            return
+        made = [{"model_id": each.model_id, "step": each.step} for each in models]
+        with mlflows_errors():
+            run.journal.operation({"op": "outputs", "models": made})
+
+    def create_run(
+        self, experiment_id: str, user_id: str, start_time: int, tags: Sequence[RunTag], run_name: str | None
+    ) -> Run:
+        """A run of the bound project, with a journal of its own."""
+        binding = current_binding()
+        if binding is None or binding.tracker is None:
+            return super().create_run(experiment_id, user_id, start_time, tags, run_name)
+        texts = {tag.key: tag.value for tag in (_validate_tag(t.key, t.value) for t in tags)}
+        with mlflows_errors():
+            begun = binding.tracker.start_run(
+                run_name or texts.get("mlflow.runName"), texts, self._experiment_name(experiment_id)
+            )
+        run = open_runs.find(begun.key)
+        assert run is not None  # noqa: S101 - it was begun in this process
+        ended_by_mlflow.add(run)
+        return entity_of(run)
+
+    def update_run_info(
+        self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        """Set a run's status, which ends a run that MLflow began, and its name."""
+        run = writable_run(run_id)
+        if run is None:
+            return self._update_closed(run_id, run_status, end_time, run_name)
+        status = None if run_status is None else RunStatus.to_string(run_status)
+        over = status in (OurStatus.FINISHED, OurStatus.FAILED, OurStatus.KILLED)
+        ends = over and run in ended_by_mlflow
+        with mlflows_errors():
+            if run_name or not ends:
+                request = {"run_id": run.journal.key, "run_name": run_name, "status": status}
+                _journal_call(run, "POST", "/runs/update", {k: v for k, v in request.items() if v})
+            if ends:
+                _end(run, OurStatus(status))
+        return journaled_entity(run).info
+
+    def _update_closed(
+        self, run_id: str, run_status: int | None, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        binding = current_binding()
+        resumes = run_status is not None and RunStatus.to_string(run_status) == OurStatus.RUNNING
+        if resumes and binding is not None and binding.tracker is not None:
+            with mlflows_errors():
+                resumed = open_runs.find(binding.tracker.resume_run(run_id).key)
+            if resumed is not None:
+                ended_by_mlflow.add(resumed)
+                return entity_of(resumed).info
+        return super().update_run_info(_at_server(run_id), run_status, end_time, run_name)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def get_run(self, run_id: str) -> Run:
+        """The run at the server; of a run of this process what the journal knows, when none answers."""
+        run = _readable(run_id)
+        if run is None:
+            return super().get_run(run_id)
+        return super().get_run(run.id) if settle(run) else journaled_entity(run)
+
+    def get_metric_history(
+        self, run_id: str, metric_key: str, max_results: int | None = None, page_token: str | None = None
+    ) -> PagedList[Metric]:
+        """All values of a metric; of a run of this process what its journal holds, when none answers."""
+        run = _readable(run_id)
+        if run is None or settle(run):
+            return super().get_metric_history(run.id if run else run_id, metric_key, max_results, page_token)
+        return PagedList(journaled_history(run, metric_key), None)
+
+    # -- every other call -----------------------------------------------------------------------
+
+    def _call_endpoint(self, api: Any, json_body: str | None = None, *args: Any, **more: Any) -> Any:
+        request = json.loads(json_body) if json_body else {}
+        if api in _JOURNALED and (run := writable_run(str(request.get("run_id", "")))):
+            endpoint, method = self._METHOD_TO_INFO[api]
+            with mlflows_errors():
+                _journal_call(run, method, endpoint.removeprefix(_PREFIX), request)
+            return api.Response()
+        return super()._call_endpoint(api, _exchanged(json_body), *args, **more)
+
+    def _experiment_name(self, experiment_id: str) -> str | None:
+        binding = current_binding()
+        if binding is None or experiment_id in ("", binding.experiment_id):
+            return None
+        return str(self.get_experiment(experiment_id).name)
+
+
+def _readable(run_id: str) -> OpenRun | None:
+    # Reading asks the server, as whom only a binding says.
+    return known_run(run_id) if current_binding() is not None else None
+
+
+def _at_server(run_id: str) -> str:
+    """MLflow's id of a run that may be known by its key."""
+    run = known_run(run_id)
+    if run is not None:
+        settle(run)
+    return run.id if run is not None else run_id
+
+
+def _exchanged(text: str | None) -> str | None:
+    """A request with the keys of this process's runs replaced by MLflow's ids."""
+    if not text or "r-" not in text:
+        return text
+    return _KEY.sub(lambda found: _at_server(found.group()), text)
+
+
+def _journal_call(run: OpenRun, method: str, path: str, request: dict[str, Any]) -> None:
+    run.journal.operation({"op": "call", "method": method, "path": path, "body": request})
+
+
+def _journal_metrics(run: OpenRun, metrics: Sequence[Metric]) -> None:
+    plain = [each for each in metrics if not (each.model_id or each.dataset_name or each.dataset_digest)]
+    for (time_ms, step), together in groupby(plain, lambda each: (each.timestamp, each.step)):
+        for values in _without_repeats(together):
+            run.journal.metrics(values, step, time_ms)
+    if more := [each for each in metrics if each not in plain]:
+        request = api.LogBatch(run_id=run.journal.key, metrics=[each.to_proto() for each in more])
+        _journal_call(run, "POST", "/runs/log-batch", json.loads(message_to_json(request)))
+
+
+def _without_repeats(metrics: Iterable[Metric]) -> list[dict[str, float]]:
+    portions: list[dict[str, float]] = [{}]
+    for each in metrics:
+        if each.key in portions[-1]:
+            portions.append({})
+        portions[-1][each.key] = each.value
+    return portions
+
+
+def _end(run: OpenRun, status: OurStatus) -> None:
+    binding = current_binding()
+    if binding is not None and binding.tracker is not None:
+        binding.tracker.end_run(run.id, status)
+    else:
+        run.journal.end(status)
