@@ -12,6 +12,9 @@ import pytest
 from mlops.config import MLOpsConfig
 from mlops.installation import Installation
 from mlops.services import control, postgres
+from tests.servers import mlflow_accounts, mlflow_server
+
+__all__ = ["mlflow_accounts", "mlflow_server"]
 
 # Tests that share a server run in one test process, so that it is started once.
 _SHARED = ("stack", "ray_head", "mlflow_server")

@@ -1,4 +1,4 @@
-"""Real servers and two registered projects for the contract suites."""
+"""A real MLflow server and two projects registered on it, as fixtures."""
 
 from __future__ import annotations
 
