@@ -48,11 +48,16 @@ class RunStatus(StrEnum):
     KILLED = "KILLED"
 
 
+RUN_KEY = "mlops.run_key"
+"""The tag that holds a run's key at the server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of one project."""
 
-    id: str
+    key: str
+    """Ours: known as soon as the run starts, and permanent. Of a run that plain MLflow made, MLflow's id."""
     project: str
     name: str
     status: RunStatus
@@ -63,7 +68,14 @@ class Run:
     """The last value of each metric."""
     tags: dict[str, str] = field(default_factory=dict)
     url: str = ""
-    """Its page in MLflow's own UI."""
+    """Its page in MLflow's own UI; empty until it is there."""
+    mlflow_id: str | None = None
+    """MLflow's id; None until the run was delivered."""
+
+    @property
+    def id(self) -> str:
+        """MLflow's id once there is one, else the key; every verb takes either."""
+        return self.mlflow_id or self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +101,8 @@ class ModelVersion:
 
     project: str
     name: str
-    version: int
+    version: int | None
+    """None while it is pending: registered in the journal, not yet at the server."""
     run_id: str
     flavor: str
     """onnx, torch, sklearn: what MLflow logged it as."""
@@ -98,6 +111,11 @@ class ModelVersion:
     tags: dict[str, str] = field(default_factory=dict)
     source: str = ""
     """MLflow's URI of the model's files."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits in the journal, without a number; it cannot be deployed yet."""
+        return self.version is None
 
 
 class DeploymentState(StrEnum):

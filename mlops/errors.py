@@ -8,13 +8,16 @@ MLOpsError
 ├── NotFound                 what was asked for is not there
 │   ├── ProjectNotFound
 │   ├── RunNotFound
+│   ├── MetricNotFound       no run has the metric, or one run has not
 │   ├── ModelNotFound
 │   ├── DeploymentNotFound
 │   └── DataNotFound
 ├── Conflict                 the state forbids it
 │   ├── ProjectExists        the name or namespace is another folder's
 │   ├── NoActiveRun          a run's verb outside any run (also: a thread started outside it)
-│   └── RunEnded
+│   ├── RunEnded
+│   ├── RunOpen              the run is still being written
+│   └── VersionPending       a model version that waits in the journal has no number yet
 ├── Refused                  the caller may not
 │   ├── Unauthorized         no token, or one that is not known
 │   └── Forbidden            a token of another project or a lesser role
@@ -25,7 +28,8 @@ MLOpsError
 │   ├── PortTaken            a port that a setting demands is another program's
 │   └── DataDirectoryBroken  half-made or foreign data directory
 ├── DeploymentFailed         a version that did not come up; carries its traceback
-└── DataError                DVC refused: locked, corrupted, outside the project
+├── DataError                DVC refused: locked, corrupted, outside the project
+└── JournalError             a run's journal cannot be written or read
 
 Errors carry their fields as attributes and say what to do next. HTTP statuses are given in
 `mlops.gateway.errors`, exit codes in `mlops.cli.main`; neither is known here.
@@ -164,6 +168,20 @@ class RunNotFound(NotFound):
         )
 
 
+class MetricNotFound(NotFound):
+    """No FINISHED run of the project has a number for the metric, or one run has no such metric."""
+
+    def __init__(self, project: str, metric: str, run_id: str | None = None) -> None:
+        where = "no finished run with" if run_id is None else f"run {run_id!r}, which has no"
+        super().__init__(
+            f"project {project!r} has {where} metric {metric!r}",
+            remedy="See the metrics there are in `client.search_runs().frame()`.",
+            project=project,
+            metric=metric,
+            run_id=run_id,
+        )
+
+
 class ModelNotFound(NotFound):
     """No such registered model, or no such version of it."""
 
@@ -242,6 +260,32 @@ class RunEnded(Conflict):
             remedy="Start a new run.",
             project=project,
             run_id=run_id,
+        )
+
+
+class RunOpen(Conflict):
+    """The run is still being written, or what was written of it still waits in the journal."""
+
+    def __init__(self, project: str, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id!r} of project {project!r} is still being written, or waits in the journal",
+            remedy="End it first; `efficientai-toolkit mlops:sync --status` shows what is pending.",
+            project=project,
+            run_id=run_id,
+        )
+
+
+class VersionPending(Conflict):
+    """A model version that was registered offline, and is not at the server yet."""
+
+    def __init__(self, project: str, name: str, run_key: str) -> None:
+        super().__init__(
+            f"the version of {name!r} from run {run_key!r} of project {project!r} waits in the journal:"
+            " it has no number yet",
+            remedy="Run `efficientai-toolkit mlops:sync`, then use the number that registration gave.",
+            project=project,
+            name=name,
+            run_key=run_key,
         )
 
 
@@ -340,3 +384,10 @@ class DeploymentFailed(MLOpsError):
 
 class DataError(MLOpsError):
     """The data store refused."""
+
+
+class JournalError(MLOpsError):
+    """A run's journal cannot be written or read."""
+
+    def __init__(self, path: Path, problem: str, *, remedy: str) -> None:
+        super().__init__(f"the journal {path}: {problem}", remedy=remedy, path=str(path), problem=problem)

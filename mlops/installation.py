@@ -44,6 +44,7 @@ class Installation:
         self.artifacts_dir = self.root / "artifacts"
         self.bentos_dir = self.root / "bentos"
         self.remotes_dir = self.root / "remotes"
+        self.journal_dir = self.root / "journal"
         self.logs_dir = self.root / "logs"
         self.run_dir = self.root / "run"
         self.secrets_dir = self.root / "secrets"
@@ -66,6 +67,7 @@ class Installation:
                 self.artifacts_dir,
                 self.bentos_dir,
                 self.remotes_dir,
+                self.journal_dir,
                 self.logs_dir,
                 self.run_dir,
             ):

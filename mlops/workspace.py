@@ -56,7 +56,9 @@ class Workspace:
     @cached_property
     def tracking(self) -> RunTracker:
         """The project's runs."""
-        return cast(RunTracker, self._over_mlflow("tracking", self.installation.config.tracking_backend))
+        name, config = self.installation.config.tracking_backend, self.installation.config
+        more = {"journal": self.journal_dir, "flush_timeout_s": config.flush_timeout_s}
+        return cast(RunTracker, self._over_mlflow("tracking", name, **(more if name == "mlflow" else {})))
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -69,6 +71,11 @@ class Workspace:
         store = load("data", self.installation.config.data_backend)
         info = self.info
         return cast(DataStore, store(project=info.project_name, root=info.root, remote=info.dvc_remote_path))
+
+    @property
+    def journal_dir(self) -> Path:
+        """Where the project's runs are kept until they are at the server."""
+        return self.installation.journal_dir / self.info.project_name
 
     def token(self) -> str:
         """The project's token for the gateway."""
@@ -88,7 +95,7 @@ class Workspace:
         name = self.installation.project_secret_name(self.info.project_name, "mlflow")
         return self.installation.secret_file(name)
 
-    def _over_mlflow(self, capability: str, name: str) -> Any:
+    def _over_mlflow(self, capability: str, name: str, **more: Any) -> Any:
         backend = load(capability, name)
         project = self.info.project_name
         if name != "mlflow":
@@ -100,6 +107,7 @@ class Workspace:
             username=self.info.namespace,
             password=self.installation.secret(self.installation.project_secret_name(project, "mlflow")),
             experiment_id=self.info.mlflow_experiment_id,
+            **more,
         )
 
 

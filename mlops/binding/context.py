@@ -32,6 +32,8 @@ class Binding:
     password: str = field(repr=False)
     experiment_id: str = ""
     """Where MLflow's fluent API opens further runs."""
+    tracker: Any = field(default=None, repr=False, compare=False)
+    """The project's tracker, inside a run: runs that MLflow begins are begun there."""
 
     def covers(self, url: str) -> bool:
         """Whether a request to `url` goes to this binding's server."""
@@ -39,6 +41,8 @@ class Binding:
 
 
 _binding: ContextVar[Binding | None] = ContextVar("mlops_mlflow_binding", default=None)
+_of_process: list[Binding] = []
+"""The bindings of a notebook's open runs, whose cells share no context; the last counts."""
 
 
 @contextmanager
@@ -51,9 +55,19 @@ def bind(binding: Binding) -> Iterator[None]:
         _binding.reset(token)
 
 
+@contextmanager
+def bind_process(binding: Binding) -> Iterator[None]:
+    """Make every MLflow call that no context binds the binding's."""
+    _of_process.append(binding)
+    try:
+        yield
+    finally:
+        _of_process.remove(binding)
+
+
 def current_binding() -> Binding | None:
-    """The binding of this context, or None outside any."""
-    return _binding.get()
+    """The binding of this context, else the process's, or None."""
+    return _binding.get() or (_of_process[-1] if _of_process else None)
 
 
 class WorkspaceHeaders:
@@ -61,11 +75,11 @@ class WorkspaceHeaders:
 
     def in_context(self) -> bool:
         """Whether a workspace is bound."""
-        return _binding.get() is not None
+        return current_binding() is not None
 
     def request_headers(self) -> dict[str, str]:
         """The workspace's header; `BoundAuth` takes it off requests to other servers."""
-        binding = _binding.get()
+        binding = current_binding()
         return {WORKSPACE_HEADER: binding.workspace} if binding else {}
 
 
@@ -77,12 +91,12 @@ class ProjectExperiment:
 
     def in_context(self) -> bool:
         """Whether the binding knows its experiment."""
-        binding = _binding.get()
+        binding = current_binding()
         return binding is not None and bool(binding.experiment_id)
 
     def get_experiment_id(self) -> str:
         """Identifier of the project's experiment."""
-        binding = _binding.get()
+        binding = current_binding()
         return binding.experiment_id if binding else ""
 
 
@@ -105,7 +119,7 @@ class BoundAuth:
 
 
 def _authorize(request: Any) -> Any:
-    binding = _binding.get()
+    binding = current_binding()
     if binding is not None and binding.covers(request.url):
         pair = f"{binding.username}:{binding.password}".encode()
         request.headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects.postgresql import insert
 
-from mlops.entities import Run, RunStatus
+from mlops.entities import RUN_KEY, Run, RunStatus
 from mlops.store.tables import runs
 
 _UPDATED = ("name", "status", "started_at", "ended_at", "metrics", "tags")
@@ -53,7 +53,8 @@ class Runs:
         with self._engine.connect() as connection:
             return [
                 Run(
-                    id=row.id,
+                    key=row.tags.get(RUN_KEY, row.id),
+                    mlflow_id=row.id,
                     project=row.project,
                     name=row.name,
                     status=RunStatus(row.status),

@@ -1,65 +1,120 @@
-"""Runs on an MLflow server, in the project's own workspace and as its own account."""
+"""Runs on an MLflow server, written through the journal, in the project's own workspace and account."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from mlops.binding.context import Binding
-from mlops.binding.fluent import current_run
-from mlops.binding.session import MLflowSession
+from mlops.binding.fluent import current_run, process_run
 from mlops.entities import DataVersion, Run, RunStatus
-from mlops.errors import InvalidInput, RunEnded, RunNotFound
-from mlops.tracking.records import Records, check_artifact, check_records, check_tags, check_unchanged
+from mlops.errors import InvalidInput, JournalError, MLOpsError, RunEnded, RunNotFound
+from mlops.tracking import open_runs, sender
+from mlops.tracking.archive import MLflowArchive
+from mlops.tracking.delivery import Delivery, orphans
+from mlops.tracking.journal import KEY_PREFIX, Opening, RunJournal, new_key, run_folders, snapshot
+from mlops.tracking.open_runs import OpenRun
+from mlops.tracking.records import check_artifact, check_records, check_tags
+from mlops.tracking.rest import Rest
+from mlops.tracking.server import MLflowServer
+from mlops.tracking.source import source_tags
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run as MLflowRun
-
     from mlops.tracking.base import RunTracker
 
-_METRICS, _TEXTS = 1000, 100
-"""What one `log_batch` takes: metrics, and params or tags."""
-_PAGE = 1000
+_FLUSH_S = 60.0
 
 
-class MLflowTracker:
-    """The runs of one project; thread-safe."""
+class MLflowTracker(MLflowArchive):
+    """The runs of one project; thread-safe, and usable in a forked child.
+
+    Writing needs no server: it goes to the journal, which the process's sender delivers. Reading asks the
+    server, after what this process wrote has been delivered.
+    """
 
     def __init__(
-        self, *, project: str, namespace: str, url: str, username: str, password: str, experiment_id: str
+        self,
+        *,
+        project: str,
+        namespace: str,
+        url: str | Callable[[], str],
+        username: str,
+        password: str,
+        experiment_id: str,
+        journal: Path,
+        flush_timeout_s: float = _FLUSH_S,
     ) -> None:
-        """`url` is the server's, without credentials; the account sees `namespace` alone."""
-        self.project = project
-        self._binding = Binding(url.rstrip("/"), namespace, username, password, experiment_id)
-        self._session = MLflowSession(self._binding)
+        """`url` is the server's, without credentials; the account sees `namespace` alone. `journal` is
+        the project's folder of journals; at a run's end the server is waited for up to
+        `flush_timeout_s` seconds."""
+        self._url = url if callable(url) else lambda: url
+        self._account = (namespace, username, password, experiment_id)
+        rest = Rest(self._url, namespace, username, password)
+        super().__init__(project, MLflowServer(rest, project, namespace, experiment_id), journal)
+        self._flush_s = flush_timeout_s
+        self._recovered = False
+
+    @property
+    def url(self) -> str:
+        """The server's URL now."""
+        return self._server.rest.url
+
+    @property
+    def server(self) -> MLflowServer:
+        """The project's part of the server, for a delivery by hand."""
+        return self._server
+
+    # -- writing --------------------------------------------------------------------------------
 
     def start_run(self, name: str | None, tags: Mapping[str, str], experiment_name: str | None) -> Run:
-        """See `RunTracker.start_run`."""
-        from mlflow.tracking.context.registry import resolve_tags
-
+        """See `RunTracker.start_run`; a server is waited for at most a second."""
         checked = check_tags(tags)
-        with self._session.calls(
-            RunNotFound(self.project, experiment_name or ""), "experiment_name", experiment_name
-        ) as client:
-            experiment = self._experiment(client, experiment_name)
-            created = client.create_run(experiment, run_name=name, tags=resolve_tags(checked))
-            return self._run(created)
+        self._recover()
+        key = new_key()
+        opening = Opening(
+            project=self.project,
+            key=key,
+            name=name or f"run-{key.removeprefix(KEY_PREFIX)[:8]}",
+            started_ms=time.time_ns() // 1_000_000,
+            experiment=experiment_name,
+            tags={**source_tags(), **checked},
+        )
+        run = OpenRun(RunJournal.create(self._journal, opening), self._server)
+        return run.read() if run.wait_for_id() else snapshot(run.journal)
+
+    def resume_run(self, run_id: str) -> Run:
+        """See `RunTracker.resume_run`."""
+        known = self._find(run_id)
+        if known is not None and not known.journal.closed:
+            return known.read()
+        folder = self._folder(run_id)
+        if folder is not None:
+            journal = RunJournal.join(folder)
+        else:
+            journal = RunJournal.create(self._journal, self._resumed(run_id))
+        run = OpenRun(journal, self._server)
+        if journal.owned:
+            journal.operation({"op": "status", "status": RunStatus.RUNNING.value})
+        return run.read() if run.wait_for_id() else snapshot(run.journal)
 
     def end_run(self, run_id: str, status: RunStatus) -> Run:
-        """See `RunTracker.end_run`."""
+        """See `RunTracker.end_run`; waits until everything is delivered, up to the setting. A run that
+        another process owns is only left: that one delivers what was written here."""
         if status is RunStatus.RUNNING:
             raise InvalidInput(
                 "status", status.value, "does not end a run", remedy="Use FINISHED, FAILED or KILLED."
             )
-        with self._calls(run_id) as client:
-            self._running(client, run_id)
-            client.set_terminated(run_id, status=status.value)
-            return self._run(client.get_run(run_id))
+        run = self._writing(run_id)
+        if run.journal.owned:
+            run.journal.end(status)
+            return run.read() if run.flush_or_tell(self._flush_s) else snapshot(run.journal)
+        run.journal.leave()
+        return snapshot(run.journal)
 
     def log(
         self,
@@ -72,148 +127,120 @@ class MLflowTracker:
         data: DataVersion | None = None,
     ) -> None:
         """See `RunTracker.log`."""
-        now = int(datetime.now(UTC).timestamp() * 1000)
-        with self._calls(run_id) as client:
-            run = self._running(client, run_id)
-            records = check_records(params, metrics, tags, step, data)
-            check_unchanged(records.params, run.data.params)
-            _send(client, run_id, records, now)
-            if data is not None:
-                client.log_inputs(run_id, [_dataset_input(data)])
+        journal = self._writing(run_id).journal
+        if not (params or tags or data):
+            if metrics:
+                journal.metrics(metrics, step)
+            return
+        records = check_records(params, metrics, tags, step, data)
+        journal.texts(records)
+        if records.metrics:
+            journal.metrics(records.metrics, records.step)
+        if data is not None:
+            body = {"run_id": journal.key, "datasets": [_dataset_input(data)]}
+            journal.operation({"op": "call", "method": "POST", "path": "/runs/log-inputs", "body": body})
 
     def log_artifact(self, run_id: str, path: Path, artifact_path: str | None = None) -> None:
         """See `RunTracker.log_artifact`; a folder keeps its name."""
-        with self._calls(run_id) as client:
-            client.get_run(run_id)
-            client.log_artifact(run_id, str(path), check_artifact(path, artifact_path))
-
-    def get_run(self, run_id: str) -> Run:
-        """See `RunTracker.get_run`."""
-        with self._calls(run_id) as client:
-            return self._run(client.get_run(run_id))
-
-    def search_runs(self, filter: str = "", order_by: str = "", max_results: int = 100) -> list[Run]:
-        """See `RunTracker.search_runs`."""
-        order = [order_by] if order_by else ["attributes.start_time DESC"]
-        found: list[Run] = []
-        token: str | None = None
-        missing = InvalidInput("filter", filter, "names what is not there")
-        with self._session.calls(missing, "filter", f"{filter} order by {order[0]}") as client:
-            experiments = _all_experiments(client)
-            while experiments and len(found) < max_results:
-                size = min(_PAGE, max_results - len(found))
-                page = client.search_runs(
-                    experiments, filter, max_results=size, order_by=order, page_token=token
-                )
-                found += [self._run(run) for run in page]
-                token = page.token
-                if not token:
-                    break
-        return found
+        journal = self._writing(run_id).journal
+        journal.file(path, check_artifact(path, artifact_path))
 
     @contextmanager
-    def activate(self, run_id: str) -> Iterator[None]:
+    def activate(self, run_id: str, *, process: bool = False) -> Iterator[None]:
         """See `RunTracker.activate`: MLflow's fluent API and autologging write into the run.
 
         The block may be nested, in one thread or in several, with runs of one project or of more. A
         thread started inside takes part when its function runs in `contextvars.copy_context()`;
         otherwise its calls to MLflow fail with a text that begins with `NoActiveRun`.
         """
-        with self._calls(run_id) as client:
-            run = self._running(client, run_id)
-        with self._session.bound(), current_run(run, self._binding.url):
+        run = self._writing(run_id)
+        namespace, username, password, experiment_id = self._account
+        binding = Binding(self.url, namespace, username, password, experiment_id, tracker=self)
+        with (process_run if process else current_run)(lambda: entity_of(run), binding):
             yield
 
-    def _calls(self, run_id: str) -> Any:
-        return self._session.calls(RunNotFound(self.project, run_id), "run_id", run_id)
+    def snapshot(self, run_id: str) -> Run:
+        """See `RunTracker.snapshot`."""
+        known = self._find(run_id)
+        if known is None:
+            raise RunNotFound(self.project, run_id)
+        url = self._server.page_of(known.journal.opening, known.journal.mlflow_id)
+        return replace(snapshot(known.journal), url=url)
 
-    def _running(self, client: MlflowClient, run_id: str) -> MLflowRun:
-        run = client.get_run(run_id)
-        if run.info.status != RunStatus.RUNNING.value:
+    def output_folder(self, run_id: str) -> Path:
+        """See `RunTracker.output_folder`: in the run's journal, so that it outlives the process."""
+        return self._writing(run_id).journal.folder.output
+
+    # -- finding --------------------------------------------------------------------------------
+
+    def _writing(self, run_id: str) -> OpenRun:
+        """The run, open for writing in this process; joined when another process has it open."""
+        known = self._find(run_id)
+        if known is None:
+            folder = self._folder(run_id)
+            if folder is None:
+                self._check_running(self._at_server(run_id), run_id)
+                journal = RunJournal.create(self._journal, self._resumed(run_id))
+            else:
+                journal = RunJournal.join(folder)
+            known = OpenRun(journal, self._server)
+        if known.journal.closed:
             raise RunEnded(self.project, run_id)
-        return run
+        return known
 
-    def _experiment(self, client: MlflowClient, name: str | None) -> str:
-        from mlflow.exceptions import MlflowException
+    def _check_running(self, found: Mapping[str, Any], run_id: str) -> None:
+        if found["info"].get("status") != RunStatus.RUNNING.value:
+            raise RunEnded(self.project, run_id)
 
-        if name is None:
-            return self._binding.experiment_id
-        if experiment := client.get_experiment_by_name(name):
-            return str(experiment.experiment_id)
+    def _resumed(self, run_id: str) -> Opening:
+        """What a run is opened with that has no journal here. Without a server its id is believed, unless
+        this process knows it as another project's."""
+        if open_runs.find(run_id) is not None:
+            raise RunNotFound(self.project, run_id)
+        mlflow_id, key = (None, run_id) if run_id.startswith(KEY_PREFIX) else (run_id, run_id)
+        name, started = "", time.time_ns() // 1_000_000
         try:
-            return str(client.create_experiment(name))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            found = self._server.read(self._at_server(run_id))
+        except MLOpsError as error:
+            if isinstance(error, RunNotFound):
                 raise
-            made_meanwhile = client.get_experiment_by_name(name)
-            if made_meanwhile is None:
-                raise
-            return str(made_meanwhile.experiment_id)
+        else:
+            mlflow_id, key, name = found.mlflow_id, found.key, found.name
+            started = int(found.started_at.timestamp() * 1000)
+        return Opening(self.project, name, started, key=key, mlflow_id=mlflow_id)
 
-    def _run(self, run: MLflowRun) -> Run:
-        page = f"{self._binding.url}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-        return Run(
-            id=run.info.run_id,
-            project=self.project,
-            name=run.info.run_name or "",
-            status=_status(run.info.status),
-            started_at=_time(run.info.start_time),
-            ended_at=_time(run.info.end_time) if run.info.end_time else None,
-            params=dict(run.data.params),
-            metrics=dict(run.data.metrics),
-            tags={key: value for key, value in run.data.tags.items() if key != "mlflow.runName"},
-            url=f"{page}?workspace={quote(self._binding.workspace, safe='')}",
-        )
+    def _recover(self) -> None:
+        """Deliver what earlier processes of the project left; once for this tracker."""
+        if self._recovered:
+            return
+        self._recovered = True
+        for folder in orphans(run_folders(self._journal)):
+            try:
+                sender.current().add(Delivery(folder, self._server))
+            except JournalError as error:  # a damaged one must not keep a new run from starting
+                _log.warning("%s", error.message)
 
 
-def _send(client: MlflowClient, run_id: str, records: Records, now: int) -> None:
-    from mlflow.entities import Metric, Param, RunTag
+def entity_of(run: OpenRun) -> Any:
+    """MLflow's entity of a run of this process."""
+    from mlops.tracking.plugin import entity_of
 
-    params = [Param(key, value) for key, value in records.params.items()]
-    tags = [RunTag(key, value) for key, value in records.tags.items()]
-    metrics = [Metric(key, value, now, records.step) for key, value in records.metrics.items()]
-    for at in range(0, max(len(params), len(tags)), _TEXTS):
-        client.log_batch(run_id, params=params[at : at + _TEXTS], tags=tags[at : at + _TEXTS])
-    for at in range(0, len(metrics), _METRICS):
-        client.log_batch(run_id, metrics=metrics[at : at + _METRICS])
+    return entity_of(run)
 
 
-def _dataset_input(data: DataVersion) -> Any:
-    import json
-
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
+def _dataset_input(data: DataVersion) -> dict[str, Any]:
     source = {"path": data.path, "remote": data.remote, "git_revision": data.git_revision, "hash": data.hash}
     profile = {"size_bytes": data.size_bytes, "files": data.files}
-    return DatasetInput(
-        Dataset(
-            name=data.path,
-            digest=data.hash[:36],  # MLflow's limit: exactly a folder's `<md5>.dir`
-            source_type="dvc",
-            source=json.dumps(source),
-            profile=json.dumps(profile),
-        ),
-        [InputTag("mlflow.data.context", "training")],
-    )
-
-
-def _all_experiments(client: MlflowClient) -> list[str]:
-    found: list[str] = []
-    token: str | None = None
-    while True:
-        page = client.search_experiments(max_results=_PAGE, page_token=token)
-        found += [experiment.experiment_id for experiment in page]
-        token = page.token
-        if not token:
-            return found
-
-
-def _status(status: str) -> RunStatus:
-    return RunStatus(status) if status in RunStatus.__members__ else RunStatus.RUNNING
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return {
+        "tags": [{"key": "mlflow.data.context", "value": "training"}],
+        "dataset": {
+            "name": data.path,
+            "digest": data.hash[:36],  # MLflow's limit: exactly a folder's `<md5>.dir`
+            "source_type": "dvc",
+            "source": json.dumps(source),
+            "profile": json.dumps(profile),
+        },
+    }
 
 
 if TYPE_CHECKING:

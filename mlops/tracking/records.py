@@ -6,6 +6,7 @@ would refuse.
 
 from __future__ import annotations
 
+import operator
 import posixpath
 import re
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from mlops.errors import InvalidInput
 _KEY = re.compile(r"[\w\-./: ]+")
 _KEY_RULE = "Use letters, digits, `_`, `-`, `.`, `:`, `/` and spaces."
 MAX_KEY = 250
+_INT64 = 1 << 63
 MAX_PARAM = 6000
 MAX_TAG = 8000
 
@@ -40,16 +42,27 @@ def check_records(
     data: DataVersion | None,
 ) -> Records:
     """Check one call of `RunTracker.log`; raises `InvalidInput` naming the key at fault."""
-    if isinstance(step, bool) or not isinstance(step, int):
-        raise InvalidInput("step", step, "is not a whole number", remedy="Give an int.")
+    numbers, step = check_metrics(metrics or {}, step)
     return Records(
         params={
             _key("params", k): _text(f"params[{k}]", str(v), MAX_PARAM) for k, v in (params or {}).items()
         },
-        metrics={_key("metrics", k): _number(f"metrics[{k}]", v) for k, v in (metrics or {}).items()},
+        metrics=numbers,
         tags=check_tags({**(tags or {}), **(data_tags(data) if data else {})}),
         step=step,
     )
+
+
+def check_metrics(metrics: Mapping[str, object], step: object) -> tuple[dict[str, float], int]:
+    """Check one call's metrics, which become floats, and its step; raises `InvalidInput`."""
+    numbers = {_key("metrics", k): _number(f"metrics[{k}]", v) for k, v in metrics.items()}
+    try:
+        whole = operator.index(step)  # type: ignore[arg-type]
+    except TypeError:
+        whole = None
+    if whole is None or isinstance(step, bool) or not -_INT64 <= whole < _INT64:
+        raise InvalidInput("step", step, "is not a whole number of 64 bits", remedy="Give an int.")
+    return numbers, whole
 
 
 def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -115,11 +128,23 @@ def _key(kind: str, key: object) -> str:
 
 
 def _text(name: str, value: str, limit: int) -> str:
+    if "\0" in value or not _is_unicode(value):
+        raise InvalidInput(
+            name, value, "holds a NUL or half a character", remedy="Log it as an artifact, or encode it."
+        )
     if len(value) > limit:
         raise InvalidInput(
             name, value, f"has {len(value)} characters, at most {limit} fit", remedy="Log it as an artifact."
         )
     return value
+
+
+def _is_unicode(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 def _number(name: str, value: object) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from mlops.entities import Run, RunStatus
+from mlops.entities import RUN_KEY, Run, RunStatus
 from mlops.errors import ServiceUnavailable
 from mlops.store.store import Store
 
@@ -81,8 +81,10 @@ class RunIndex:
 
 
 def _run(row: Any) -> Run:
+    tags = {key: value or "" for key, value in (row.tags or {}).items()}
     return Run(
-        id=row.run_uuid,
+        key=tags.get(RUN_KEY, row.run_uuid),
+        mlflow_id=row.run_uuid,
         project=row.project,
         name=row.name or "",
         status=RunStatus(row.status) if row.status in RunStatus.__members__ else RunStatus.RUNNING,
@@ -91,7 +93,7 @@ def _run(row: Any) -> Run:
         metrics={
             key: value for key, text in (row.metrics or {}).items() if (value := _finite(text)) is not None
         },
-        tags={key: value or "" for key, value in (row.tags or {}).items()},
+        tags=tags,
     )
 
 

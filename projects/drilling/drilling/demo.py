@@ -188,7 +188,7 @@ def _report(
             f" password $(cat {shlex.quote(str(client.mlflow_password_file))})"
         ),
         model=MODEL_NAME,
-        model_version=outcome.model.version,
+        model_version=deployment.version,
         endpoint_url=deployment.url,
         asked_hole=outcome.example.path.name,
         answer_mm=dict(zip(KEY_POINTS, depths, strict=True)),
