@@ -44,8 +44,8 @@ check: setup ## Format, lint, types, import rules
 test: setup ## All tests, with real services
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
-bench: setup ## Measure speed and memory against the tools' defaults; WRITE=1 renews docs/benchmarks.md
-	$(BIN)/python -m tests.bench $(if $(WRITE),--write)
+bench: setup ## Measure against other tools (40 min; QUICK=1 SUITES=…); WRITE=1 renews docs/benchmarks.md
+	$(BIN)/python -m tests.bench $(if $(WRITE),--write) $(if $(QUICK),--quick) $(SUITES)
 
 docs: setup ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet

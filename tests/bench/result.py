@@ -18,6 +18,8 @@ class Comparison:
     peer: Sequence[float]
     bar: float
     """The most that ours / peer may be."""
+    at_least: bool = False
+    """Whether the bar is the least that it must be instead."""
 
     @property
     def ratios(self) -> list[float]:
@@ -27,13 +29,14 @@ class Comparison:
     def row(self) -> list[str]:
         """A line of the table."""
         ratio = statistics.median(self.ratios)
+        met = ratio >= self.bar if self.at_least else ratio <= self.bar
         return [
             self.name,
             _figure(self.ours, self.unit),
             f"{self.peer_name}: {_figure(self.peer, self.unit)}",
-            f"{ratio:.2f} ({min(self.ratios):.2f}–{max(self.ratios):.2f})",
-            f"≤ {self.bar:g}",
-            "met" if ratio <= self.bar else "MISSED",
+            f"{_ratio(ratio)} ({_ratio(min(self.ratios))}–{_ratio(max(self.ratios))})",
+            f"{'≥' if self.at_least else '≤'} {self.bar:g}",
+            "met" if met else "MISSED",
         ]
 
 
@@ -44,13 +47,16 @@ class Measure:
     name: str
     unit: str
     ours: Sequence[float]
-    bar: float
+    bar: float | None
+    """The most it may be; None is for a figure that is only told."""
 
     def row(self) -> list[str]:
         """A line of the table."""
-        median = statistics.median(self.ours)
-        verdict = "met" if median <= self.bar else "MISSED"
-        return [self.name, _figure(self.ours, self.unit), "–", "–", f"≤ {self.bar:g} {self.unit}", verdict]
+        row = [self.name, _figure(self.ours, self.unit), "–", "–"]
+        if self.bar is None:
+            return [*row, "–", "–"]
+        met = statistics.median(self.ours) <= self.bar
+        return [*row, f"≤ {self.bar:g} {self.unit}", "met" if met else "MISSED"]
 
 
 Result = Comparison | Measure
@@ -58,8 +64,15 @@ HEADER = ["benchmark", "ours: median (min–max)", "peer: median (min–max)", "
 
 
 def _figure(values: Sequence[float], unit: str) -> str:
-    return f"{_short(statistics.median(values))} ({_short(min(values))}–{_short(max(values))}) {unit}"
+    median = _short(statistics.median(values))
+    if len(values) == 1:
+        return f"{median} {unit}"
+    return f"{median} ({_short(min(values))}–{_short(max(values))}) {unit}"
 
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
