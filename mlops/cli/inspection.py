@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mlops.cli.context import admin_gateway, installation
-from mlops.cli.output import Json, emit, emit_table
+from mlops.cli.output import Json, emit, emit_table, say
 from mlops.entities import ServiceState
 from mlops.services.names import SERVICES
 
@@ -38,8 +38,17 @@ def status(as_json: Json = False) -> None:
             for seen in statuses
         ]
         emit_table(rows, False, "")
+        _tell_waiting_runs()
     if any(seen.state not in (ServiceState.HEALTHY, ServiceState.EXTERNAL) for seen in statuses):
         raise typer.Exit(7)
+
+
+def _tell_waiting_runs() -> None:
+    from mlops.tracking import pending
+
+    if waiting := pending.count_waiting(installation().journal_dir):
+        runs = f"{waiting} run waits" if waiting == 1 else f"{waiting} runs wait"
+        say(f"{runs} in the journal: `efficientai-toolkit mlops:sync --all --status`.")
 
 
 def logs(

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 import typer
 
 from mlops import errors
-from mlops.cli import data, deployments, inspection, projects, stack
+from mlops.cli import data, deployments, inspection, projects, stack, sync
 from mlops.cli.output import say, to_json
 
 EXIT_CODES: dict[type[errors.MLOpsError], int] = {
@@ -21,10 +21,11 @@ EXIT_CODES: dict[type[errors.MLOpsError], int] = {
     errors.ServiceError: 7,
     errors.DeploymentFailed: 8,
     errors.DataError: 9,
+    errors.JournalError: 10,
 }
 """Exit codes; 0 is success, 2 wrong usage, 130 Ctrl-C. docs/cli.md lists them."""
 
-_PLATFORM = (stack, inspection, projects, deployments, data)
+_PLATFORM = (stack, inspection, projects, deployments, data, sync)
 
 
 def main() -> None:

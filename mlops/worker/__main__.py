@@ -16,6 +16,7 @@ from mlops.serving.ray import RayModelServer
 from mlops.store.store import Store
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
+from mlops.worker.journals import Journals
 from mlops.worker.loop import Loop
 from mlops.worker.packaging import Packager
 from mlops.worker.presence import Presence
@@ -54,14 +55,16 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     heartbeat = Heartbeat(installation.run_dir / "worker.json")
     index = _index(config, installation, store)
     reconciler = Reconciler(store, server, packager, installation.bentos_dir)
-    loop = Loop(store, presence, reconciler, index, heartbeat, server)
-    _obey_signals(loop, packager)
+    journals = Journals(installation)
+    loop = Loop(store, presence, reconciler, index, heartbeat, server, journals)
+    _obey_signals(loop, packager, journals)
     packager.clear()
     heartbeat.start()
     try:
         loop.run()
     finally:
         packager.close()
+        journals.close()
         heartbeat.stop()
         presence.let_go()
         store.close()
@@ -87,9 +90,10 @@ def _identity(installation: Installation) -> str:
     return hashlib.sha256(b"installation:" + installation.secret("replica_secret").encode()).hexdigest()[:12]
 
 
-def _obey_signals(loop: Loop, packager: Packager) -> None:
+def _obey_signals(loop: Loop, packager: Packager, journals: Journals) -> None:
     def leave() -> None:
         packager.close()
+        journals.close()
         os._exit(0)
 
     def end(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The worker's loop: hold the lock, reconcile, index runs, beat."""
+"""The worker's loop: hold the lock, reconcile, index runs, look after journals, beat."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mlops.errors import ServiceUnavailable
 from mlops.store.store import Store
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
+from mlops.worker.journals import Journals
 from mlops.worker.presence import Presence
 from mlops.worker.reconcile import Reconciler
 
@@ -36,6 +37,7 @@ class Loop:
         index: RunIndex | None,
         heartbeat: Heartbeat,
         session: Session | None = None,
+        journals: Journals | None = None,
     ) -> None:
         self._store = store
         self._presence = presence
@@ -43,6 +45,7 @@ class Loop:
         self._index = index
         self._heartbeat = heartbeat
         self._session = session
+        self._journals = journals
         self._index_due = 0.0
         self._migrated = False
         self._stopping = False
@@ -69,6 +72,8 @@ class Loop:
         if not self._migrated:
             self._store.upgrade()
             self._migrated = True
+        if self._journals is not None:
+            self._journals.look()
         self._update_index()
         self._heartbeat.tell(ray="ok", deployments=self._reconciler.step())
         return SOON_S if self._reconciler.moving else CALM_S

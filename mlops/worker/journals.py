@@ -1,0 +1,97 @@
+"""Runs whose process died, delivered without anybody's command: `mlops:sync --all`, in a child process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import IO
+
+from mlops.installation import Installation
+from mlops.tracking import pending
+from mlops.workspace import recorded_projects
+
+log = logging.getLogger(__name__)
+
+LOOK_S, LONGEST_S = 30.0, 600.0
+"""Between two looks; and at most, while something cannot be delivered."""
+_COMMAND = (sys.executable, "-m", "mlops.cli", "mlops:sync", "--all", "--timeout", "0")
+_LOG_CHARS = 4000
+
+
+class Journals:
+    """Looks for runs that wait and that no living process delivers, and starts a child for them: one at
+    a time, since it goes on for as long as something arrives. Called by one thread."""
+
+    def __init__(
+        self, installation: Installation, *, look_s: float = LOOK_S, command: Sequence[str] = _COMMAND
+    ) -> None:
+        self._installation = installation
+        self._look_s = look_s
+        self._command = command
+        self._pause_s = look_s
+        self._due = 0.0
+        self._child: subprocess.Popen[bytes] | None = None
+        self._output: IO[bytes] | None = None
+        self._told: set[str] = set()
+
+    def look(self) -> None:
+        """Do what is due; returns at once."""
+        if self._child is not None:
+            self._collect(self._child)
+        elif time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._look_s
+            if self._waiting():
+                self._start()
+
+    def close(self) -> None:
+        """End the child: the next one goes on where it was."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+        if self._output is not None:
+            self._output.close()
+
+    def _waiting(self) -> bool:
+        root = self._installation.journal_dir
+        registered = set(recorded_projects(self._installation))
+        waiting = [
+            name for name in pending.projects(root) if any(map(pending.waits, pending.folders(root / name)))
+        ]
+        for name in set(waiting) - registered - self._told:
+            self._told.add(name)
+            log.warning("runs of %s wait in the journal, but no project of that name is registered", name)
+        return not registered.isdisjoint(waiting)
+
+    def _start(self) -> None:
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `_collect`
+        self._child = subprocess.Popen(
+            self._command,
+            env={**os.environ, "MLOPS_HOME": str(self._installation.root)},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            start_new_session=True,
+        )
+
+    def _collect(self, child: subprocess.Popen[bytes]) -> None:
+        if child.poll() is None:
+            return
+        assert self._output is not None  # noqa: S101 - `_start` opened it
+        with self._output as output:
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()[-_LOG_CHARS:]
+        self._child = self._output = None
+        if child.returncode == 0:
+            self._pause_s = self._look_s
+            log.info("%s", said)
+        else:
+            # The server is down, or never takes it: not a child every half minute for that.
+            self._pause_s = min(2 * self._pause_s, LONGEST_S)
+            log.warning("mlops:sync ended with %s: %s", child.returncode, said)
+        self._due = time.monotonic() + self._pause_s
