@@ -24,17 +24,19 @@ class ModelRegistry(Protocol):
     ) -> ModelVersion | None:
         """Store `model` with the run in the flavor's format, with the signature inferred from the
         examples, and register it as the next version of `name` unless told not to (then None).
+        Its version is None, pending, when no server gave it a number.
         Raises `InvalidInput` (flavor, name), `RunNotFound`."""
 
-    def get_version(self, name: str, version: int) -> ModelVersion:
-        """Read one version; raises `ModelNotFound`."""
+    def get_version(self, name: str, version: int | None) -> ModelVersion:
+        """Read one version; raises `ModelNotFound`, and `VersionPending` for None, a version that has no
+        number yet."""
 
     def list_versions(self, name: str | None = None) -> list[ModelVersion]:
         """Versions of one model (raises `ModelNotFound`), or of all, newest first."""
 
-    def set_alias(self, name: str, alias: str, version: int) -> None:
-        """Point `alias` (champion, challenger) at a version; raises `ModelNotFound`."""
+    def set_alias(self, name: str, alias: str, version: int | None) -> None:
+        """Point `alias` (champion, challenger) at a version; raises `ModelNotFound`, `VersionPending`."""
 
-    def download(self, name: str, version: int, folder: Path) -> Path:
+    def download(self, name: str, version: int | None, folder: Path) -> Path:
         """Bring the version's files (an MLflow model folder with its MLmodel) into `folder`;
-        returns the model's folder; raises `ModelNotFound`."""
+        returns the model's folder; raises `ModelNotFound`, `VersionPending`."""

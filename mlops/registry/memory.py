@@ -16,6 +16,7 @@ from mlops.errors import ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import flavor_of
+from mlops.registry.versions import check_version
 
 if TYPE_CHECKING:
     from mlops.registry.base import ModelRegistry
@@ -66,13 +67,14 @@ class MemoryRegistry:
             self._models[name, number] = model
         return version
 
-    def get_version(self, name: str, version: int) -> ModelVersion:
+    def get_version(self, name: str, version: int | None) -> ModelVersion:
         """See `ModelRegistry.get_version`."""
+        number = check_version(self.project, name, version)
         with self._lock:
             versions = self._versions.get(name, [])
-            if not 1 <= version <= len(versions):
-                raise ModelNotFound(self.project, name, version)
-            return versions[version - 1]
+            if not 1 <= number <= len(versions):
+                raise ModelNotFound(self.project, name, number)
+            return versions[number - 1]
 
     def list_versions(self, name: str | None = None) -> list[ModelVersion]:
         """See `ModelRegistry.list_versions`."""
@@ -83,7 +85,7 @@ class MemoryRegistry:
             found = [version for each in names for version in self._versions[each]]
         return sorted(found, key=lambda v: (v.created_at, v.version), reverse=True)
 
-    def set_alias(self, name: str, alias: str, version: int) -> None:
+    def set_alias(self, name: str, alias: str, version: int | None) -> None:
         """See `ModelRegistry.set_alias`."""
         check_alias(alias)
         with self._lock:
@@ -93,12 +95,14 @@ class MemoryRegistry:
                 held = others | {alias} if each.version == version else others
                 self._versions[name][at] = replace(each, aliases=tuple(sorted(held)))
 
-    def download(self, name: str, version: int, folder: Path) -> Path:
+    def download(self, name: str, version: int | None, folder: Path) -> Path:
         """See `ModelRegistry.download`."""
         found = self.get_version(name, version)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "MLmodel").write_text(json.dumps({"flavors": {found.flavor: {}}}))
-        (folder / "model.pkl").write_bytes(pickle.dumps(self._models[name, version]))
+        (folder / "model.pkl").write_bytes(
+            pickle.dumps(self._models[name, check_version(self.project, name, version)])
+        )
         return folder
 
 

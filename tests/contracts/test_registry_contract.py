@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from mlops.errors import InvalidInput, InvalidName, ModelNotFound, RunNotFound
+from mlops.errors import InvalidInput, InvalidName, ModelNotFound, RunNotFound, VersionPending
 from mlops.registry.base import ModelRegistry
 from mlops.registry.memory import MemoryRegistry
 from mlops.registry.mlflow import MLflowRegistry
@@ -51,11 +51,15 @@ class Two:
 
 
 @pytest.fixture(params=["memory", "mlflow"])
-def two(request: pytest.FixtureRequest) -> Two:
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
     if request.param == "memory":
         return Two(memory("contract-a"), memory("contract-b"))
     settings = [account.settings() for account in request.getfixturevalue("mlflow_accounts")]
-    return Two(*(Side(MLflowRegistry(**each), MLflowTracker(**each)) for each in settings))
+    return Two(*(mlflow(each, tmp_path / each["project"]) for each in settings))
+
+
+def mlflow(settings: dict[str, str], journal: Path) -> Side:
+    return Side(MLflowRegistry(**settings), MLflowTracker(**settings, journal=journal))
 
 
 def memory(project: str) -> Side:
@@ -106,6 +110,17 @@ def test_a_model_may_be_kept_with_its_run_alone(side: Side, name: str) -> None:
     assert kept is None
     with pytest.raises(ModelNotFound):
         side.registry.list_versions(name)
+
+
+def test_a_version_that_is_pending_is_not_there_yet(side: Side, name: str, tmp_path: Path) -> None:
+    side.register(name)
+    for attempt in (
+        lambda: side.registry.get_version(name, None),
+        lambda: side.registry.set_alias(name, "champion", None),
+        lambda: side.registry.download(name, None, tmp_path),
+    ):
+        with pytest.raises(VersionPending):
+            attempt()
 
 
 def test_an_alias_points_at_one_version_and_moves(side: Side, name: str) -> None:
