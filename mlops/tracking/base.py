@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Protocol
 
 from mlops.entities import DataVersion, Run, RunStatus
+from mlops.tracking.results import MetricHistory, Runs
 
 
-class RunTracker(Protocol):
-    """Runs of one project. A tracker is bound to its project: ids of another project are unknown to
-    it (`RunNotFound`), whoever calls, from whichever thread."""
+class RunWriter(Protocol):
+    """Runs as they are made."""
 
     def start_run(self, name: str | None, tags: Mapping[str, str], experiment_name: str | None) -> Run:
         """Create a RUNNING run in the experiment (the project's own when None; created on first use)."""
+
+    def resume_run(self, run_id: str) -> Run:
+        """Go on with a run, which is RUNNING again. One that a living process has open stays its own:
+        `end_run` only leaves it. Raises `RunNotFound`."""
 
     def end_run(self, run_id: str, status: RunStatus) -> Run:
         """End the run; raises `RunNotFound`, and `RunEnded` when it has ended already."""
@@ -37,12 +41,54 @@ class RunTracker(Protocol):
     def log_artifact(self, run_id: str, path: Path, artifact_path: str | None = None) -> None:
         """Upload a file or a folder below `artifact_path`; raises `RunNotFound`, `InvalidInput`."""
 
+    def activate(self, run_id: str, *, process: bool = False) -> AbstractContextManager[None]:
+        """Make the run the current one of this context for the tool's own fluent API, or of the whole
+        `process` wherever no context has one. Raises `RunEnded`."""
+
+    def snapshot(self, run_id: str) -> Run:
+        """A run of this process as it is known here, without asking a server; raises `RunNotFound`."""
+
+    def output_folder(self, run_id: str) -> Path:
+        """Where what the run prints is kept until it is an artifact; raises `RunNotFound`."""
+
+
+class RunArchive(Protocol):
+    """Runs as they were recorded. `ServiceUnavailable` when only a server knows, and it does not
+    answer; what this process wrote so far is in every answer."""
+
     def get_run(self, run_id: str) -> Run:
-        """Read a run back; raises `RunNotFound`."""
+        """Read a run back; a run that this process writes is known without a server too. Raises
+        `RunNotFound`, for a deleted run as well."""
 
-    def search_runs(self, filter: str = "", order_by: str = "", max_results: int = 100) -> list[Run]:
-        """The project's runs over all its experiments, newest first unless `order_by` says
-        otherwise; `filter` and `order_by` are MLflow's search syntax."""
+    def search_runs(
+        self,
+        filter: str = "",
+        order_by: str = "",
+        max_results: int = 100,
+        page_token: str | None = None,
+    ) -> Runs:
+        """The project's runs over all its experiments, newest first unless `order_by` says otherwise,
+        without the deleted ones. `filter` and `order_by` are MLflow's search syntax, several keys of
+        `order_by` with commas; `page_token` is the `next_token` of the page before. Raises
+        `InvalidInput` naming the one at fault."""
 
-    def activate(self, run_id: str) -> AbstractContextManager[None]:
-        """Make the run the current one of this context for the tool's own fluent API."""
+    def metric_history(
+        self, run_id: str, key: str, max_points: int = 1000, *, exact: bool = True
+    ) -> MetricHistory:
+        """The values of a metric, of a long run at most `max_points` (4 or more) of them: the first, the
+        last, the smallest and the largest are kept. Reading time grows with what was logged, memory
+        does not; without `exact` a server's own even sample may be taken, which is quicker and may
+        miss the extremes. Raises `RunNotFound`, `MetricNotFound`, `InvalidInput`."""
+
+    def delete_run(self, run_id: str) -> None:
+        """Make a run unknown until it is restored. Raises `RunNotFound`, and `RunOpen` while this
+        machine has it open, or has records of it that were not sent."""
+
+    def restore_run(self, run_id: str) -> Run:
+        """Bring a deleted run back; nothing changes for one that is not deleted. Raises `RunNotFound`."""
+
+
+class RunTracker(RunWriter, RunArchive, Protocol):
+    """Runs of one project. Every verb takes a run's key or its MLflow id. A tracker is bound to its
+    project: runs of another project are unknown to it (`RunNotFound`), whoever calls, from whichever
+    thread."""

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import uuid
 import weakref
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops.entities import DataVersion, Run, RunStatus
-from mlops.errors import InvalidInput, RunEnded, RunNotFound
+from mlops.errors import InvalidInput, MetricNotFound, RunEnded, RunNotFound, RunOpen
 from mlops.tracking.records import check_artifact, check_records, check_tags, check_unchanged
-from mlops.tracking.search import filtered, ordered
+from mlops.tracking.results import MetricHistory, MetricPoint, Runs
+from mlops.tracking.sampling import check_max_points, downsampled, last_of
+from mlops.tracking.search import filtered, ordered, page
 
 if TYPE_CHECKING:
     from mlops.tracking.base import RunTracker
@@ -30,6 +33,9 @@ class MemoryTracker:
         """A tracker of no runs."""
         self.project = project
         self._runs: dict[str, Run] = {}
+        self._deleted: dict[str, Run] = {}
+        self._points: dict[str, dict[str, list[MetricPoint]]] = defaultdict(dict)
+        self._last: dict[str, dict[str, MetricPoint]] = defaultdict(dict)
         self._lock = threading.RLock()
         self._folder: Path | None = None
 
@@ -37,7 +43,8 @@ class MemoryTracker:
         """See `RunTracker.start_run`; the experiment is not kept."""
         run_id = uuid.uuid4().hex
         run = Run(
-            id=run_id,
+            key=run_id,
+            mlflow_id=run_id,
             project=self.project,
             name=name or f"run-{run_id[:8]}",
             status=RunStatus.RUNNING,
@@ -47,6 +54,13 @@ class MemoryTracker:
         with self._lock:
             self._runs[run_id] = run
         return _copy(run)
+
+    def resume_run(self, run_id: str) -> Run:
+        """See `RunTracker.resume_run`."""
+        with self._lock:
+            again = replace(self._known(run_id), status=RunStatus.RUNNING, ended_at=None)
+            self._runs[run_id] = again
+        return _copy(again)
 
     def end_run(self, run_id: str, status: RunStatus) -> Run:
         """See `RunTracker.end_run`."""
@@ -75,7 +89,13 @@ class MemoryTracker:
             records = check_records(params, metrics, tags, step, data)
             check_unchanged(records.params, run.params)
             run.params.update(records.params)
-            run.metrics.update(records.metrics)
+            now = datetime.now(UTC)
+            for key, value in records.metrics.items():
+                point = MetricPoint(records.step, now, value)
+                self._points[run_id].setdefault(key, []).append(point)
+                last = self._last[run_id].get(key, point)
+                self._last[run_id][key] = last = last_of((last, point))
+                run.metrics[key] = last.value
             run.tags.update(records.tags)
 
     def log_artifact(self, run_id: str, path: Path, artifact_path: str | None = None) -> None:
@@ -91,22 +111,65 @@ class MemoryTracker:
                 shutil.copy2(path, folder / path.name)
 
     def get_run(self, run_id: str) -> Run:
-        """See `RunTracker.get_run`."""
+        """See `RunArchive.get_run`."""
         with self._lock:
             return _copy(self._known(run_id))
 
-    def search_runs(self, filter: str = "", order_by: str = "", max_results: int = 100) -> list[Run]:
-        """See `RunTracker.search_runs`; `mlops.tracking.search` says which syntax is known."""
+    def search_runs(
+        self,
+        filter: str = "",
+        order_by: str = "",
+        max_results: int = 100,
+        page_token: str | None = None,
+    ) -> Runs:
+        """See `RunArchive.search_runs`; `mlops.tracking.search` says which syntax is known."""
         with self._lock:
             newest_first = [_copy(run) for run in reversed(self._runs.values())]
-        return ordered(filtered(newest_first, filter), order_by)[:max_results]
+        return page(ordered(filtered(newest_first, filter), order_by), max_results, page_token)
+
+    def metric_history(
+        self, run_id: str, key: str, max_points: int = 1000, *, exact: bool = True
+    ) -> MetricHistory:
+        """See `RunArchive.metric_history`; always exact."""
+        check_max_points(max_points)
+        with self._lock:
+            self._known(run_id)
+            points = list(self._points[run_id].get(key, []))
+        if not points:
+            raise MetricNotFound(self.project, key, run_id)
+        return downsampled(points, max_points)
+
+    def delete_run(self, run_id: str) -> None:
+        """See `RunArchive.delete_run`."""
+        with self._lock:
+            if self._known(run_id).status is RunStatus.RUNNING:
+                raise RunOpen(self.project, run_id)
+            self._deleted[run_id] = self._runs.pop(run_id)
+
+    def restore_run(self, run_id: str) -> Run:
+        """See `RunArchive.restore_run`."""
+        with self._lock:
+            if run_id in self._deleted:
+                self._runs[run_id] = self._deleted.pop(run_id)
+            return _copy(self._known(run_id))
 
     @contextmanager
-    def activate(self, run_id: str) -> Iterator[None]:
+    def activate(self, run_id: str, *, process: bool = False) -> Iterator[None]:
         """See `RunTracker.activate`; there is no fluent API here to follow it."""
         with self._lock:
             self._running(run_id)
         yield
+
+    def snapshot(self, run_id: str) -> Run:
+        """See `RunTracker.snapshot`."""
+        with self._lock:
+            return _copy(self._known(run_id))
+
+    def output_folder(self, run_id: str) -> Path:
+        """See `RunTracker.output_folder`."""
+        with self._lock:
+            self._known(run_id)
+            return self._artifacts() / ".output" / run_id
 
     def _artifacts(self) -> Path:
         if self._folder is None:

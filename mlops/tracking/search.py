@@ -1,12 +1,13 @@
 """The part of MLflow's search syntax that the in-process tracker understands.
 
 `metrics.x > 1 and params.y = 'a' and tags.z LIKE '%b%' and attributes.status = 'FINISHED'`, and
-`order_by` of one such key with ASC or DESC.
+`order_by` of such keys, each with ASC or DESC, parted by commas.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 from mlops.entities import Run
 from mlops.errors import InvalidInput
+from mlops.tracking.results import Runs
 
 _KEY = r"(?:(?P<kind>metrics?|params?|tags?|attributes?|run)\.)?(?:`(?P<quoted>[^`]+)`|(?P<plain>[\w./-]+))"
 _CLAUSE = re.compile(
@@ -29,9 +31,22 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
+_NEWEST_FIRST = "attributes.start_time DESC"
+_COMMA = re.compile(r",(?=(?:[^`\"']|`[^`]*`|\"[^\"]*\"|'[^']*')*$)")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _TIMES = {"start_time", "end_time", "created"}
 _REMEDY = "Write e.g. `metrics.loss < 0.1 and params.model = 'small'`."
+
+
+def order_clauses(order_by: str) -> list[str]:
+    """The clauses of an `order_by`, which commas outside quotes part; newest first when it is empty."""
+    return [each.strip() for each in _COMMA.split(order_by or _NEWEST_FIRST)]
+
+
+def check_max_results(max_results: int) -> None:
+    """Raise `InvalidInput` for a number of results below 1."""
+    if max_results < 1:
+        raise InvalidInput("max_results", max_results, "is less than 1", remedy="Ask for 1 run or more.")
 
 
 def filtered(runs: list[Run], filter: str) -> list[Run]:
@@ -41,14 +56,38 @@ def filtered(runs: list[Run], filter: str) -> list[Run]:
 
 
 def ordered(runs: list[Run], order_by: str) -> list[Run]:
-    """The runs in order, newest first by default, those without the key last; raises `InvalidInput`."""
-    match = _ORDER.fullmatch(order_by or "attributes.start_time DESC")
+    """The runs in order of one or more keys, newest first by default, those without a key last; raises
+    `InvalidInput`."""
+    for clause in reversed(order_clauses(order_by)):  # each sort keeps the order of equals
+        runs = _sorted(runs, clause)
+    return runs
+
+
+def page(runs: list[Run], max_results: int, page_token: str | None) -> Runs:
+    """The page that begins at the token; raises `InvalidInput`."""
+    check_max_results(max_results)
+    if page_token is not None and not page_token.isdecimal():
+        raise InvalidInput(
+            "page_token", page_token, "is no page", remedy="Give the `next_token` of the page before."
+        )
+    begin = int(page_token or 0)
+    end = begin + max_results
+    return Runs(runs[begin:end], str(end) if end < len(runs) else None)
+
+
+def _sorted(runs: list[Run], clause: str) -> list[Run]:
+    match = _ORDER.fullmatch(clause)
     if match is None:
-        raise InvalidInput("order_by", order_by, "cannot be read", remedy="Write e.g. `metrics.loss ASC`.")
+        raise InvalidInput("order_by", clause, "cannot be read", remedy="Write e.g. `metrics.loss ASC`.")
     keyed = [(_value(run, match, "order_by"), run) for run in runs]
-    known = [pair for pair in keyed if pair[0] is not None]
+    known = [pair for pair in keyed if pair[0] is not None and not _is_nan(pair[0])]
     known.sort(key=lambda pair: pair[0], reverse=(match["direction"] or "ASC").upper() == "DESC")
-    return [run for _, run in known] + [run for value, run in keyed if value is None]
+    nans = [run for value, run in keyed if value is not None and _is_nan(value)]
+    return [run for _, run in known] + nans + [run for value, run in keyed if value is None]
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _clauses(filter: str) -> list[re.Match[str]]:

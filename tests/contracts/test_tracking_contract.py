@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 import math
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlops.entities import DataVersion, Run, RunStatus
-from mlops.errors import InvalidInput, RunEnded, RunNotFound
+from mlops.entities import DataVersion, RunStatus
+from mlops.errors import InvalidInput, RunEnded
 from mlops.tracking.base import RunTracker
-from mlops.tracking.memory import MemoryTracker
-from mlops.tracking.mlflow import MLflowTracker
+from tests.trackers import Two, pytest_generate_tests, start  # noqa: F401
 
 DATA = DataVersion("contract-a", "data/raw", "0" * 32 + ".dir", 1234, 7, "abc123", True, "/remotes/a")
-
-
-@dataclass(frozen=True)
-class Two:
-    """The trackers of two projects."""
-
-    a: RunTracker
-    b: RunTracker
-
-
-@pytest.fixture(params=["memory", "mlflow"])
-def two(request: pytest.FixtureRequest) -> Iterator[Two]:
-    if request.param == "memory":
-        return Two(MemoryTracker(project="contract-a"), MemoryTracker(project="contract-b"))
-    accounts = request.getfixturevalue("mlflow_accounts")
-    return Two(*(MLflowTracker(**account.settings()) for account in accounts))
-
-
-@pytest.fixture
-def tracker(two: Two) -> RunTracker:
-    return two.a
-
-
-def start(tracker: RunTracker, name: str | None = None, **tags: str) -> Run:
-    return tracker.start_run(name, tags, None)
 
 
 def test_a_started_run_is_running_and_names_its_project(tracker: RunTracker) -> None:
@@ -57,10 +28,19 @@ def test_a_started_run_is_running_and_names_its_project(tracker: RunTracker) -> 
     assert tracker.get_run(run.id) == run
 
 
+def test_a_key_is_permanent_and_mlflows_id_comes_with_delivery(tracker: RunTracker) -> None:
+    run = start(tracker)
+    tracker.log(run.key, metrics={"x": 1})
+    ended = tracker.end_run(run.key, RunStatus.FINISHED)
+    assert tracker.get_run(run.key).key == ended.key == run.key
+    assert (ended.id == run.key) == (ended.mlflow_id in (None, run.key))
+
+
 def test_a_run_without_a_name_gets_one(tracker: RunTracker) -> None:
     assert start(tracker).name
 
 
+@pytest.mark.needs_server
 def test_an_experiment_is_made_on_first_use_and_found_again(tracker: RunTracker) -> None:
     experiment = f"experiment-{uuid.uuid4().hex[:6]}"
     runs = [tracker.start_run(None, {"in": experiment}, experiment) for _ in range(2)]
@@ -203,6 +183,7 @@ def test_an_artifact_that_is_missing_or_would_leave_the_run_is_refused(
             tracker.log_artifact(run.id, path, below)
 
 
+@pytest.mark.needs_server
 def test_runs_are_found_newest_first_by_filter_and_in_order(tracker: RunTracker) -> None:
     group = uuid.uuid4().hex
     runs = [start(tracker, f"r{i}", group=group) for i in range(3)]
@@ -225,95 +206,13 @@ def test_runs_are_found_newest_first_by_filter_and_in_order(tracker: RunTracker)
     assert names(f"{mine} and metrics.missing > 0") == []
 
 
+@pytest.mark.needs_server
 @pytest.mark.parametrize("filter", ["what", "metrics.x >", "metrics.x = 'text'", "params.p = 1"])
 def test_a_filter_that_cannot_be_read_is_named(tracker: RunTracker, filter: str) -> None:
     start(tracker)
     with pytest.raises(InvalidInput) as caught:
         tracker.search_runs(filter)
     assert caught.value.field == "filter"
-
-
-def attempts(tracker: RunTracker, run_id: str, file: Path) -> list[Callable[[], object]]:
-    """Every verb that takes a run's id."""
-    return [
-        lambda: tracker.get_run(run_id),
-        lambda: tracker.end_run(run_id, RunStatus.KILLED),
-        lambda: tracker.log(run_id, params={"forged": 1}, metrics={"forged": 1}, tags={"forged": "1"}),
-        lambda: tracker.log(run_id, data=DATA),
-        lambda: tracker.log_artifact(run_id, file),
-        lambda: tracker.activate(run_id).__enter__(),
-    ]
-
-
-def test_an_unknown_id_is_not_found(tracker: RunTracker, tmp_path: Path) -> None:
-    (tmp_path / "f.txt").write_text("x")
-    for attempt in attempts(tracker, uuid.uuid4().hex, tmp_path / "f.txt"):
-        with pytest.raises(RunNotFound):
-            attempt()
-
-
-def test_another_projects_run_is_unknown_to_every_verb(two: Two, tmp_path: Path) -> None:
-    (tmp_path / "f.txt").write_text("x")
-    theirs = start(two.b, "theirs")
-    with two.b.activate(theirs.id):
-        for attempt in attempts(two.a, theirs.id, tmp_path / "f.txt"):
-            with pytest.raises(RunNotFound) as caught:
-                attempt()
-            assert (caught.value.project, caught.value.run_id) == ("contract-a", theirs.id)
-    assert two.b.get_run(theirs.id) == theirs
-    assert theirs.id not in {run.id for run in two.a.search_runs(max_results=1000)}
-    assert two.a.search_runs(f"attributes.run_id = '{theirs.id}'") == []
-
-
-def test_another_projects_run_is_unknown_from_a_thread_too(two: Two, tmp_path: Path) -> None:
-    (tmp_path / "f.txt").write_text("x")
-    theirs = start(two.b)
-    outcomes: list[object] = []
-
-    def try_all() -> None:
-        for attempt in attempts(two.a, theirs.id, tmp_path / "f.txt"):
-            try:
-                outcomes.append(attempt())
-            except Exception as error:
-                outcomes.append(type(error))
-
-    with two.b.activate(theirs.id):
-        thread = threading.Thread(target=try_all)
-        thread.start()
-        thread.join()
-    assert outcomes == [RunNotFound] * 6
-    assert two.b.get_run(theirs.id) == theirs
-
-
-def test_two_projects_interleaved_in_two_threads_stay_apart(two: Two) -> None:
-    meet = threading.Barrier(2, timeout=60)
-    made: dict[str, Run] = {}
-    failed: list[BaseException] = []
-
-    def work(who: str, mine: RunTracker) -> None:
-        try:
-            run = made[who] = mine.start_run(who, {}, None)
-            with mine.activate(run.id):
-                for step in range(5):
-                    meet.wait()
-                    mine.log(run.id, metrics={who: step}, step=step)
-                    meet.wait()
-                    other = made["b" if who == "a" else "a"].id
-                    with pytest.raises(RunNotFound):
-                        mine.log(other, metrics={"forged": 1})
-            mine.end_run(run.id, RunStatus.FINISHED)
-        except BaseException as error:
-            failed.append(error)
-            meet.abort()
-
-    threads = [threading.Thread(target=work, args=pair) for pair in (("a", two.a), ("b", two.b))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed, failed
-    assert two.a.get_run(made["a"].id).metrics == {"a": 4.0}
-    assert two.b.get_run(made["b"].id).metrics == {"b": 4.0}
 
 
 def test_activations_nest_within_a_project_and_across(two: Two) -> None:

@@ -23,6 +23,8 @@ EXAMPLES: list[MLOpsError] = [
     errors.NotFound("it is not there"),
     errors.ProjectNotFound("digits"),
     errors.RunNotFound("digits", "0a1b"),
+    errors.MetricNotFound("digits", "loss"),
+    errors.MetricNotFound("digits", "loss", "0a1b"),
     errors.ModelNotFound("digits", "net"),
     errors.ModelNotFound("digits", "net", 3),
     errors.DeploymentNotFound("digits", "net"),
@@ -31,6 +33,8 @@ EXAMPLES: list[MLOpsError] = [
     errors.ProjectExists("digits", "/elsewhere"),
     errors.NoActiveRun("digits", "log_params"),
     errors.RunEnded("digits", "0a1b"),
+    errors.RunOpen("digits", "0a1b"),
+    errors.VersionPending("digits", "net", "r-0a1b"),
     errors.Refused("no"),
     errors.Unauthorized(),
     errors.Forbidden("use project 'digits'"),
@@ -42,6 +46,7 @@ EXAMPLES: list[MLOpsError] = [
     errors.DataDirectoryBroken("postgres", Path("/srv/pg"), "is half-made", remedy="Move it."),
     errors.DeploymentFailed("digits", "net", 3, "Traceback: …"),
     errors.DataError("DVC refused", hash="d41d"),
+    errors.JournalError(Path("/srv/journal"), "no space left", remedy="Free some."),
 ]
 
 

@@ -1,0 +1,75 @@
+"""What reading gives: lists of entities that become a pandas data frame on request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mlops.entities import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Runs(list[Run]):
+    """Runs that a search found, in its order; `search_runs(..., page_token=runs.next_token)` goes on."""
+
+    def __init__(self, runs: Iterable[Run] = (), next_token: str | None = None) -> None:
+        """`next_token` is None on the last page."""
+        super().__init__(runs)
+        self.next_token = next_token
+
+    def frame(self) -> pd.DataFrame:
+        """One row a run: key, mlflow_id, name, status, started_at, ended_at, and a column for each
+        `params.x`, `metrics.y` and `tags.z`; what a run lacks is missing there."""
+        import pandas as pd
+
+        first = ["key", "mlflow_id", "name", "status", "started_at", "ended_at"]
+        rows = [
+            {
+                "key": run.key,
+                "mlflow_id": run.mlflow_id,
+                "name": run.name,
+                "status": run.status.value,
+                "started_at": run.started_at,
+                "ended_at": run.ended_at,
+                **{f"params.{key}": value for key, value in run.params.items()},
+                **{f"metrics.{key}": value for key, value in run.metrics.items()},
+                **{f"tags.{key}": value for key, value in run.tags.items()},
+            }
+            for run in self
+        ]
+        seen = {column for row in rows for column in row} - set(first)
+        frame = pd.DataFrame(rows, columns=[*first, *sorted(seen)])
+        for column in ("started_at", "ended_at"):  # times also where none is known
+            frame[column] = pd.to_datetime(frame[column], utc=True)
+        return frame
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One value of a metric."""
+
+    step: int
+    time: datetime
+    value: float
+
+
+class MetricHistory(list[MetricPoint]):
+    """Values of one metric of one run, by step and then by time."""
+
+    def __init__(self, points: Iterable[MetricPoint] = (), total: int | None = None) -> None:
+        """`total` is how many values were logged, of which these were kept; None when a server took the
+        sample and did not say."""
+        super().__init__(points)
+        self.total = total
+
+    def frame(self) -> pd.DataFrame:
+        """One row a point: step, time, value."""
+        import pandas as pd
+
+        rows = [(point.step, point.time, point.value) for point in self]
+        frame = pd.DataFrame(rows, columns=["step", "time", "value"])
+        return frame.astype({"step": "int64", "value": "float64", "time": "datetime64[ns, UTC]"})
