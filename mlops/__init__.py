@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlops.active_run import ActiveRun as ActiveRun
     from mlops.client import MLOpsClient as MLOpsClient
     from mlops.config import MLOpsConfig as MLOpsConfig
     from mlops.entities import DataVersion as DataVersion
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mlops.errors import MLOpsError as MLOpsError
 
 _HOMES = {
+    "ActiveRun": "mlops.active_run",
     "MLOpsClient": "mlops.client",
     "MLOpsConfig": "mlops.config",
     "DataVersion": "mlops.entities",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from mlops.active_run import ActiveRun
 from mlops.config import MLOpsConfig
+from mlops.current_run import CurrentRun
 from mlops.entities import (
     DataVersion,
     Deployment,
@@ -19,19 +19,21 @@ from mlops.entities import (
     ModelVersion,
     ProjectWorkspace,
     Run,
-    RunStatus,
 )
 from mlops.errors import (
     DeploymentFailed,
     DeploymentNotFound,
     InvalidInput,
-    MLOpsError,
     NoActiveRun,
     ServiceUnavailable,
+    VersionPending,
 )
 from mlops.installation import Installation
 from mlops.project import Project, check_model_name, find_project, read_project
 from mlops.remote import Gateway
+from mlops.tracking.compare import RunComparison, best, compare
+from mlops.tracking.documents import Write, dict_writer, document, figure_writer, text_writer
+from mlops.tracking.results import MetricHistory, Runs
 from mlops.workspace import Workspace
 
 _DEPLOY_TIMEOUT_S = 180.0
@@ -41,14 +43,14 @@ class MLOpsClient:
     """Everything a project does with the platform.
 
     Each verb acts in this project's workspace alone, whichever other clients live in the process or
-    in its threads. A run belongs to the context it was started in: a thread started outside it has
-    none, and its verbs raise `NoActiveRun`.
+    in its threads. A run of a `with` block belongs to the context it was started in: a thread started
+    outside it has none, and its verbs raise `NoActiveRun`.
     """
 
     def __init__(self, project: Project, workspace: Workspace) -> None:
         self.project = project
         self._workspace = workspace
-        self._run: ContextVar[Run | None] = ContextVar(f"mlops_run_{project.name}", default=None)
+        self._current = CurrentRun(project.name, str(workspace.installation.root))
 
     @classmethod
     def from_project(cls, name: str | None = None, *, config: MLOpsConfig | None = None) -> MLOpsClient:
@@ -68,74 +70,88 @@ class MLOpsClient:
 
     # -- runs -----------------------------------------------------------------------------------
 
-    @contextmanager
     def start_run(
         self,
         run_name: str | None = None,
         *,
         tags: Mapping[str, str] | None = None,
         experiment_name: str | None = None,
-    ) -> Iterator[Run]:
-        """A run that ends FINISHED, or FAILED with the exception's text as tag `mlops.error`.
+        run_id: str | None = None,
+        capture_output: bool | None = None,
+    ) -> ActiveRun:
+        """A run, new or (`run_id`, a key or MLflow's id) resumed. No server is needed; one is waited for at
+        most a second.
 
-        Inside, plain `mlflow.log_*` and autolog write to the same run.
+        `with client.start_run() as run:` ends it FINISHED, or FAILED with the exception's text as tag
+        `mlops.error`, and a run inside is its child. Without `with` it is the run of the whole process
+        until `run.finish()`, the program's end, or this thread's next run. Plain `mlflow.log_*` and
+        autolog write to the same run. What it prints is its artifact `output.log`, unless
+        `capture_output` (MLOPS_CAPTURE_OUTPUT) is false. Raises `RunNotFound`, `InvalidInput`.
         """
-        tracking = self._workspace.tracking
-        run = tracking.start_run(run_name, dict(tags or {}), experiment_name)
-        token = self._run.set(run)
-        status = RunStatus.FAILED
-        # The body's own: `sys.exception()` would also name what the caller is handling around the run.
-        raised: BaseException | None = None
-        try:
-            with tracking.activate(run.id):
-                yield run
-            status = RunStatus.FINISHED
-        except BaseException as error:
-            raised = error
-            if isinstance(error, KeyboardInterrupt):
-                status = RunStatus.KILLED
-            elif isinstance(error, Exception):
-                with _noted_on(error):
-                    tracking.log(run.id, tags={"mlops.error": f"{type(error).__name__}: {error}"[:5000]})
-            raise
-        finally:
-            self._run.reset(token)
-            with _noted_on(raised):
-                tracking.end_run(run.id, status)
-            raised = None  # its traceback holds this frame
+        config = self._workspace.installation.config
+        return self._current.start(
+            self._workspace.tracking,
+            run_name,
+            tags=tags or {},
+            experiment_name=experiment_name,
+            run_id=run_id,
+            capture_output=config.capture_output if capture_output is None else capture_output,
+        )
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record parameters; each is written once. Raises `NoActiveRun`, `InvalidInput`."""
-        self._workspace.tracking.log(self._active("log_params").id, params=params)
+        run = self._active("log_params")
+        run.tracking.log(run.key, params=params)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record metrics at a step. Raises `NoActiveRun`, `InvalidInput` for what is no number."""
-        self._workspace.tracking.log(self._active("log_metrics").id, metrics=metrics, step=step)
+        run = self._current.get() or self._active("log_metrics")
+        run.tracking.log(run.key, metrics=metrics, step=step)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags. Raises `NoActiveRun`, `InvalidInput`."""
-        self._workspace.tracking.log(self._active("set_tags").id, tags=tags)
+        run = self._active("set_tags")
+        run.tracking.log(run.key, tags=tags)
 
     def log_data(self, version: DataVersion) -> None:
         """Record the data the run uses. Raises `NoActiveRun`."""
-        self._workspace.tracking.log(self._active("log_data").id, data=version)
+        run = self._active("log_data")
+        run.tracking.log(run.key, data=version)
 
     def log_artifact(self, path: str | Path, artifact_path: str | None = None) -> None:
-        """Upload a file or a folder. Raises `NoActiveRun`, `InvalidInput`."""
+        """Keep a copy of a file or a folder. Raises `NoActiveRun`, `InvalidInput`."""
         run = self._active("log_artifact")
-        self._workspace.tracking.log_artifact(run.id, Path(path), artifact_path)
+        run.tracking.log_artifact(run.key, Path(path), artifact_path)
+
+    def log_figure(self, figure: Any, name: str) -> None:
+        """Keep a figure of matplotlib or plotly, or an image of PIL, as the artifact `name`, such as
+        `plots/loss.png` (plotly: `.html` too). Raises `NoActiveRun`, `InvalidInput`."""
+        self._log_document("log_figure", name, figure_writer(figure, name))
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text as the artifact `name`, in UTF-8. Raises `NoActiveRun`, `InvalidInput`."""
+        self._log_document("log_text", name, text_writer(text))
+
+    def log_dict(self, mapping: Mapping[str, Any], name: str) -> None:
+        """Keep a mapping as the artifact `name`: JSON (.json) or YAML (.yaml, .yml). Raises `NoActiveRun`,
+        `InvalidInput`."""
+        self._log_document("log_dict", name, dict_writer(mapping, name))
+
+    def _log_document(self, verb: str, name: str, write: Write) -> None:
+        run = self._active(verb)
+        with document(name, write) as (path, below):
+            run.tracking.log_artifact(run.key, path, below)
 
     def log_apple_silicon_metrics(self) -> None:
         """Record which machine this is, as tags; what cannot be read is left out. Raises `NoActiveRun`."""
-        run = self._active("log_apple_silicon_metrics")
         machine = {
             "hardware.system": platform.system(),
             "hardware.machine": platform.machine(),
             "hardware.processor": platform.processor(),
             "hardware.python": platform.python_version(),
         }
-        tags = {key: value for key, value in machine.items() if value}
-        self._workspace.tracking.log(run.id, tags=tags)
+        run = self._active("log_apple_silicon_metrics")
+        run.tracking.log(run.key, tags={key: value for key, value in machine.items() if value})
 
     def log_model(
         self,
@@ -163,12 +179,50 @@ class MLOpsClient:
         """Read a run back. Raises `RunNotFound`."""
         return self._workspace.tracking.get_run(run_id)
 
-    def search_runs(self, filter: str = "", order_by: str = "", max_results: int = 100) -> list[Run]:
-        """The project's runs, newest first; `filter` and `order_by` in MLflow's search syntax."""
-        return self._workspace.tracking.search_runs(filter, order_by, max_results)
+    def search_runs(
+        self,
+        filter: str = "",
+        order_by: str = "",
+        max_results: int = 100,
+        *,
+        page_token: str | None = None,
+    ) -> Runs:
+        """The project's runs, newest first; `filter` and `order_by` in MLflow's search syntax. The list
+        has a `frame()`, and the `next_token` that gets the next page. Raises `InvalidInput` naming what
+        cannot be read, `ServiceUnavailable`."""
+        return self._workspace.tracking.search_runs(filter, order_by, max_results, page_token)
 
-    def _active(self, verb: str) -> Run:
-        run = self._run.get()
+    def compare_runs(
+        self, ids: Sequence[str], *, higher_is_better: Mapping[str, bool] | None = None
+    ) -> RunComparison:
+        """Two or more runs side by side: the params that differ, the metrics, and the best run in each.
+        Directions are read from the metrics' names where none is given. Raises `RunNotFound`,
+        `InvalidInput`."""
+        return compare(self._workspace.tracking, ids, higher_is_better)
+
+    def best_run(self, metric: str, *, mode: Literal["min", "max"] = "min", filter: str = "") -> Run:
+        """The FINISHED run whose last value of the metric is the smallest or largest; the earliest of
+        equals, never NaN. Raises `MetricNotFound`, `InvalidInput`, `ServiceUnavailable`."""
+        return best(self._workspace.tracking, self.project.name, metric, mode, filter)
+
+    def metric_history(
+        self, run_id: str, key: str, max_points: int = 1000, *, exact: bool = True
+    ) -> MetricHistory:
+        """The values of a metric; of a long run at most `max_points`, with the first, last, smallest and
+        largest kept. `exact=False` lets the server sample: seconds instead of 40 for a million values,
+        extremes only by chance. Raises `RunNotFound`, `MetricNotFound`, `ServiceUnavailable`."""
+        return self._workspace.tracking.metric_history(run_id, key, max_points, exact=exact)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run, until `restore_run`. Raises `RunNotFound`, and `RunOpen` while it is written."""
+        self._workspace.tracking.delete_run(run_id)
+
+    def restore_run(self, run_id: str) -> Run:
+        """Bring a deleted run back. Raises `RunNotFound`."""
+        return self._workspace.tracking.restore_run(run_id)
+
+    def _active(self, verb: str) -> ActiveRun:
+        run = self._current.get()
         if run is None:
             raise NoActiveRun(self.project.name, verb)
         return run
@@ -196,21 +250,22 @@ class MLOpsClient:
     def deploy_model(
         self,
         name: str,
-        version: int | str,
+        version: int | str | ModelVersion | None,
         *,
         replicas: int = 1,
         on_state: Callable[[DeploymentState], None] | None = None,
     ) -> Deployment:
         """Serve a registered version and wait until it answers; what served before serves until then.
-        `on_state` is called with the first state, and at each change of it.
+        `version` is a number, or what `log_model` gave. `on_state` is called with the first state, and at
+        each change of it.
 
-        Raises `InvalidInput` (a version that is no number), `ModelNotFound`, `DeploymentFailed` with the
-        traceback, `ServiceUnavailable`.
+        Raises `InvalidInput` (a version that is no number), `VersionPending`, `ModelNotFound`,
+        `DeploymentFailed` with the traceback, `ServiceUnavailable`.
         """
         project = self.project.name
-        number = _version_number(version)
-        found = self._workspace.registry.get_version(check_model_name(name), number)
-        wanted = self._gateway.deploy(project, name, found.version, replicas)
+        number = self._version_number(name, version)
+        self._workspace.registry.get_version(check_model_name(name), number)
+        wanted = self._gateway.deploy(project, name, number, replicas)
         told: DeploymentState | None = None
         deadline = time.monotonic() + _DEPLOY_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -226,7 +281,7 @@ class MLOpsClient:
                 raise DeploymentFailed(project, name, number, now.error)
             time.sleep(0.2)
         raise ServiceUnavailable(
-            "worker", f"version {version} of {name!r} is still {now.state if now else ''}"
+            "worker", f"version {number} of {name!r} is still {now.state if now else ''}"
         )
 
     def undeploy_model(self, name: str) -> None:
@@ -259,26 +314,24 @@ class MLOpsClient:
         """The 0600 file that holds the password for MLflow's own pages; the user is the namespace."""
         return self._workspace.mlflow_password_file
 
+    def _version_number(self, name: str, version: int | str | ModelVersion | None) -> int:
+        run_id, number = "(not named)", version
+        if isinstance(version, ModelVersion):
+            if version.name != name:
+                raise InvalidInput("version", version.name, f"is a version of another model than {name!r}")
+            run_id, number = version.run_id, version.version
+        if number is None:
+            raise VersionPending(self.project.name, name, run_id)
+        try:
+            return int(number)  # type: ignore[arg-type]  # the case is handled
+        except (TypeError, ValueError):
+            raise InvalidInput(
+                "version",
+                number,
+                "is no version",
+                remedy="Give the number that registration gave, such as 3.",
+            ) from None
+
     @cached_property
     def _gateway(self) -> Gateway:
         return Gateway(self._workspace.installation.gateway_url, self._workspace.token())
-
-
-@contextmanager
-def _noted_on(leading: BaseException | None) -> Iterator[None]:
-    """What goes wrong while `leading` passes becomes a note on it, and does not take its place."""
-    try:
-        yield
-    except MLOpsError as error:
-        if leading is None:
-            raise
-        leading.add_note(f"the run's record is incomplete: {error.message}")
-
-
-def _version_number(version: int | str) -> int:
-    try:
-        return int(version)
-    except (TypeError, ValueError):
-        raise InvalidInput(
-            "version", version, "is no version", remedy="Give the number that registration gave, such as 3."
-        ) from None

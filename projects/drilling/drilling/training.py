@@ -21,7 +21,7 @@ from drilling.folds import Split, hold_out
 from drilling.labeling import KEY_POINTS
 from drilling.model import KeypointModel, ModelSize
 from drilling.windows import stacked
-from mlops import DataVersion, MLOpsClient, ModelVersion, Run
+from mlops import ActiveRun, DataVersion, MLOpsClient, ModelVersion
 
 __all__ = ["IntegratedTrainingPipeline", "TrainingConfig", "TrainingOutcome"]
 
@@ -40,7 +40,7 @@ class TrainingOutcome:
     `errors` is the model's agreement with them, and `automatic_errors` is empty.
     """
 
-    run: Run
+    run: ActiveRun
     model: ModelVersion
     dataset: HoleSet
     split: Split
@@ -86,7 +86,7 @@ class IntegratedTrainingPipeline:
             self._client.log_data(data_version)
             return self._train_in(run, dataset, split)
 
-    def _train_in(self, run: Run, dataset: HoleSet, split: Split) -> TrainingOutcome:
+    def _train_in(self, run: ActiveRun, dataset: HoleSet, split: Split) -> TrainingOutcome:
         device = best_device()
         self._client.log_params(
             asdict(self._config)
