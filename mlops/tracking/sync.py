@@ -89,14 +89,15 @@ class _Patience:
         self._since, self._failures = time.monotonic(), 0
 
     def wait(self) -> bool:
-        """Pause; False, at once, when the time is over."""
+        """Pause; False, at once, when the time is over. One request may have taken it all: then there
+        is a second try."""
         left = self._since + self._timeout_s - time.monotonic()
-        if left <= 0:
+        if left <= 0 and (self._failures or not self._timeout_s):
             return False
         self._failures += 1
         # With jitter, so that many processes do not return at once.
         longest = min(_FIRST_RETRY_S * 2**self._failures, _LAST_RETRY_S)
-        time.sleep(min(left, random.uniform(longest / 2, longest)))  # noqa: S311
+        time.sleep(max(0.0, min(left, random.uniform(longest / 2, longest))))  # noqa: S311
         return True
 
 

@@ -40,13 +40,16 @@ class Journals:
         self._told: set[str] = set()
 
     def look(self) -> None:
-        """Do what is due; returns at once."""
-        if self._child is not None:
-            self._collect(self._child)
-        elif time.monotonic() >= self._due:
-            self._due = time.monotonic() + self._look_s
-            if self._waiting():
-                self._start()
+        """Do what is due; returns at once, and raises nothing that would end the worker."""
+        try:
+            if self._child is not None:
+                self._collect(self._child)
+            elif time.monotonic() >= self._due:
+                self._due = time.monotonic() + self._look_s
+                if self._waiting():
+                    self._start()
+        except OSError as error:  # a full disk, a folder of somebody else's
+            log.warning("the journals cannot be looked after: %s", error)
 
     def close(self) -> None:
         """End the child: the next one goes on where it was."""
@@ -69,15 +72,20 @@ class Journals:
         return not registered.isdisjoint(waiting)
 
     def _start(self) -> None:
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `_collect`
-        self._child = subprocess.Popen(
-            self._command,
-            env={**os.environ, "MLOPS_HOME": str(self._installation.root)},
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            start_new_session=True,
-        )
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `_collect`
+        try:
+            self._child = subprocess.Popen(
+                self._command,
+                env={**os.environ, "MLOPS_HOME": str(self._installation.root)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError:
+            output.close()
+            raise
+        self._output = output
 
     def _collect(self, child: subprocess.Popen[bytes]) -> None:
         if child.poll() is None:

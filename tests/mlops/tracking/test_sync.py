@@ -19,11 +19,13 @@ import pytest
 from mlops.entities import RUN_KEY, RunStatus
 from mlops.errors import JournalError, ServiceUnavailable
 from mlops.tracking import pending
+from mlops.tracking.admin import MLflowAdmin
 from mlops.tracking.journal import RunFolder, confirmed
 from mlops.tracking.mlflow import MLflowTracker
 from mlops.tracking.pending import PendingState
 from mlops.tracking.server import MLflowServer
 from mlops.tracking.sync import Progress, sync
+from tests import servers
 from tests.servers import Account
 
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
@@ -180,7 +182,9 @@ def test_a_run_that_ended_offline_keeps_its_end(
     key = left_behind(account, journal, ending="end")
     (run,) = pending.status(journal)
     assert (run.state, run.files) == (PendingState.ENDED, 1)
-    assert sync(journal, server).delivered[0].key == key
+    done = sync(journal, server, timeout_s=10)
+    assert done.left == ()
+    assert [run.key for run in done.delivered] == [key]
     assert_whole(server, key, 20, "FINISHED")
     listed = server.rest.call(
         "GET", "/artifacts/list", query={"run_id": run_at(server, key)["info"]["run_id"]}
@@ -297,6 +301,65 @@ def test_a_server_that_comes_back_is_waited_for(
     assert "does not answer" in said[0]
     for key in keys:
         assert_whole(server, key, 20, "KILLED")
+
+
+class OwnServer:
+    """A server that may be killed, and comes back on the same port with the same database."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder, self._port = folder, servers._free_port()
+        self._settings = servers._environment(folder, "password-of-the-admin")
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        log = self._folder / "server.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                servers._command(self._folder, self._port),
+                env=self._settings,
+                cwd=self._folder,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        servers._wait_until_it_answers(self.url, self._process, log)
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[OwnServer]:
+    made = OwnServer(tmp_path / "mlflow")
+    made.start()
+    yield made
+    made.kill()
+
+
+def test_a_server_killed_in_the_middle_and_started_again(own_server: OwnServer, tmp_path: Path) -> None:
+    admin = MLflowAdmin(url=own_server.url, username="admin", password="password-of-the-admin")
+    experiment = admin.prepare_project("own", "password-of-own")
+    account = Account("own", "own", own_server.url, "own", "password-of-own", experiment)
+    journal = tmp_path / "journal" / "own"
+    server = tracker_of(account, journal).server
+    key = left_behind(account, journal, calls=2000)
+    kills = 0
+
+    def kill_once(progress: Progress) -> None:
+        nonlocal kills
+        if kills == 0 and progress.bytes_done > progress.bytes / 4:
+            own_server.kill()
+            kills = 1
+        elif kills == 1 and progress.waiting_for:
+            own_server.start()
+            kills = 2
+
+    done = sync(journal, server, timeout_s=120, progress=kill_once)
+    assert kills == 2
+    assert ([run.key for run in done.delivered], done.left) == ([key], ())
+    assert_whole(server, key, 2000, "KILLED")
 
 
 def test_a_damaged_run_is_told_and_left_alone(account: Account, server: MLflowServer, journal: Path) -> None:

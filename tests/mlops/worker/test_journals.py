@@ -168,3 +168,14 @@ def test_leftovers_of_no_project_are_told_once_and_kept(
     assert caplog.text.count("no project of that name is registered") == 1
     assert starts(tmp_path / "notes") == 0
     assert [run.key for run in pending.status(installation.journal_dir / "stranger")] == [key]
+
+
+def test_what_cannot_be_started_ends_no_worker(
+    installation: Installation, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(installation, "alpha")
+    killed(installation, "alpha")
+    journals = Journals(installation, look_s=0, command=[str(tmp_path / "no-such-program")])
+    journals.look()
+    assert "cannot be looked after" in caplog.text
+    journals.close()
