@@ -278,10 +278,10 @@ class RunOpen(Conflict):
 class VersionPending(Conflict):
     """A model version that was registered offline, and is not at the server yet."""
 
-    def __init__(self, project: str, name: str, run_key: str) -> None:
+    def __init__(self, project: str, name: str, run_key: str = "") -> None:
+        run = f" from run {run_key!r}" if run_key else ""
         super().__init__(
-            f"the version of {name!r} from run {run_key!r} of project {project!r} waits in the journal:"
-            " it has no number yet",
+            f"the version of {name!r}{run} of project {project!r} waits in the journal: it has no number yet",
             remedy="Run `efficientai-toolkit mlops:sync`, then use the number that registration gave.",
             project=project,
             name=name,

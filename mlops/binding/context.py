@@ -36,8 +36,8 @@ class Binding:
     """The project's tracker, inside a run: runs that MLflow begins are begun there."""
 
     def covers(self, url: str) -> bool:
-        """Whether a request to `url` goes to this binding's server."""
-        return _is_below(url, self.url)
+        """Whether a request to `url` goes to this binding's server, where it was or where it is now."""
+        return _is_below(url, self.url) or (self.tracker is not None and _is_below(url, self.tracker.url))
 
 
 _binding: ContextVar[Binding | None] = ContextVar("mlops_mlflow_binding", default=None)

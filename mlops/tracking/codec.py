@@ -59,7 +59,7 @@ class Decoder:
         """The record; None when it only prepares others. Raises `ValueError` for what it cannot be."""
         try:
             return self._decode(payload)
-        except (struct.error, KeyError, IndexError, UnicodeDecodeError) as error:
+        except (struct.error, KeyError, IndexError, TypeError, UnicodeDecodeError) as error:
             raise ValueError(f"no record of this journal: {error!r}") from error
 
     def _decode(self, payload: bytes) -> Points | dict[str, Any] | None:

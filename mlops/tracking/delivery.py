@@ -8,6 +8,7 @@ offline), `version` (a registration). Ids given offline are exchanged for the se
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -101,6 +102,7 @@ class Delivery:
         if self._lock is not None:
             if self.journal is not None:
                 self.journal.lost_lock()
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # of a forked child's copy, too
             os.close(self._lock)
             self._lock = None
 
@@ -139,7 +141,8 @@ class Delivery:
     def _advance(self, segment: Path) -> bool:
         """Deliver the segment's next portion; False when there is none now."""
         try:
-            cursor = self._cursors.setdefault(segment, _Cursor(segment))
+            cursor = self._cursors.get(segment) or _Cursor(segment)
+            self._cursors[segment] = cursor
             written_to = self._is_written_to(segment)  # before reading: what follows is then complete
             batch, operation, end = self._read(cursor)
         except FileNotFoundError:
@@ -216,7 +219,9 @@ class Delivery:
 
     def _bear(self, refusal: ServerRefusal) -> None:
         # A server that fails may recover; one that fails at this again and again has refused it.
-        if refusal.status >= 500 and self._faults < _FAULTS:
+        # MLflow says BAD_REQUEST of its database's faults, such as a pool without a free connection.
+        fault = refusal.status >= 500 or refusal.code == "BAD_REQUEST"
+        if fault and self._faults < _FAULTS:
             self._faults += 1
             raise ServiceUnavailable("mlflow", str(refusal)) from refusal
 
@@ -236,11 +241,23 @@ class Delivery:
         kept = self.folder.files / operation["kept"]
         path = kept / operation["name"]
         model = operation["model"]
-        for description in (each for each in (path, *path.glob("MLmodel")) if each.name == "MLmodel"):
-            description.write_text(self._exchange(description.read_text(encoding="utf-8")), encoding="utf-8")
+        if not kept.exists():  # uploaded, by a process that died before it could say so
+            return
+        for description in (path, *path.glob("MLmodel")):
+            if description.name == "MLmodel" and description.is_file():
+                self._exchange_in(description)
         root = path if operation["contents"] else kept
         self.server.upload(self._location(model), root, operation["below"])
         shutil.rmtree(kept, ignore_errors=True)
+
+    def _exchange_in(self, file: Path) -> None:
+        text = file.read_text(encoding="utf-8")
+        exchanged = self._exchange(text)
+        if exchanged != text:
+            # In one step, whatever happens meanwhile; and the copy may be read-only, as its source was.
+            part = self.folder.path / "exchanged"
+            part.write_text(exchanged, encoding="utf-8")
+            part.replace(file)
 
     def _add_outputs(self, operation: dict[str, Any]) -> None:
         known = self.server.run(self._run_id).get("outputs", {}).get("model_outputs", [])
@@ -312,7 +329,8 @@ class Delivery:
                 return False
             self._keep_output()
             self._mark_killed()
-        self._close_folder()
+        if not self._close_folder():
+            return False
         self.finished = True
         self.release()
         return False
@@ -336,16 +354,27 @@ class Delivery:
             self.server.update_run(self._run_id, RunStatus.KILLED.value, int(self._last_sign * 1000))
         self._ended.touch()
 
-    def _close_folder(self) -> None:
+    def _close_folder(self) -> bool:
+        """Whether it is closed."""
         if self.folder.refused.exists():
             count = len(self.folder.refused.read_text(encoding="utf-8").splitlines())
             tag = Batch()
             tag.add_texts({}, {_REFUSED_TAG: str(count)})
             self._attempt(lambda: self._send(tag), {"op": "tags", "key": _REFUSED_TAG})
-            return  # the list stays, to be seen
+            return self._seal()  # the list stays, to be seen
+        if not self._seal():
+            return False
         done = self.folder.path.with_name(f".done-{self.opening.key}")
         self.folder.path.rename(done)
+        if RunFolder(done).segments():  # a forked child has begun one this moment
+            done.rename(self.folder.path)
+            return False
         shutil.rmtree(done, ignore_errors=True)
+        return True
+
+    def _seal(self) -> bool:
+        # This process may have gone on with the run a moment ago.
+        return self.journal is None or self.journal.seal()
 
 
 def _last_change(folder: RunFolder) -> float:

@@ -139,6 +139,7 @@ class RunJournal:
         self.ended_ms: int | None = None
         self.closed = False
         """Whether this process writes no more of it."""
+        self._sealed = False
         self.on_segment: Callable[[], None] = lambda: None
         """Called when a segment was begun, so that a sender looks after it (a fork loses its sender)."""
         self._lock_fd = lock
@@ -223,6 +224,8 @@ class RunJournal:
         """Copy a file or folder (or the folder's `contents`), to be uploaded below `artifact_path` of the
         run, or of its logged `model`. Raises `RunEnded`, `JournalError`; a copy that fails leaves nothing."""
         self._check_running()
+        if path.name in ("", ".."):
+            path = path.resolve()  # `.` has a name, too
         kept = self.folder.files / f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         with _telling(kept):
             try:
@@ -233,16 +236,12 @@ class RunJournal:
                 raise
         with self._lock:
             self._unsynced += copied
-        self.operation(
-            {
-                "op": "file",
-                "kept": kept.name,
-                "name": path.name,
-                "below": artifact_path or "",
-                "model": model,
-                "contents": contents,
-            }
-        )
+        operation = {"kept": kept.name, "name": path.name, "below": artifact_path or ""}
+        try:
+            self.operation({"op": "file", **operation, "model": model, "contents": contents})
+        except BaseException:
+            shutil.rmtree(kept, ignore_errors=True)
+            raise
 
     def end(self, status: RunStatus, tags: Mapping[str, str] | None = None) -> None:
         """End the run with this status, and close the segment. Raises `RunEnded`."""
@@ -255,6 +254,21 @@ class RunJournal:
             self._append(codec.encode({"op": "status", "status": status.value, "time_ms": ended_ms}))
             self.status, self.ended_ms, self.closed = status, ended_ms, True
             self._close()
+
+    def reopen(self) -> bool:
+        """Go on with a run that this process has ended; False when its delivery is done with it."""
+        with self._lock:
+            if self._lock_fd is None or self._sealed:
+                return False
+            self._append(codec.encode({"op": "status", "status": RunStatus.RUNNING.value}))
+            self.status, self.ended_ms, self.closed = RunStatus.RUNNING, None, False
+            return True
+
+    def seal(self) -> bool:
+        """Let nothing follow the end; False when the run goes on."""
+        with self._lock:
+            self._sealed = self.closed
+            return self._sealed
 
     def leave(self) -> None:
         """Close this process's segment without ending the run, which another process owns."""
@@ -276,8 +290,9 @@ class RunJournal:
             writer = self._writer
             ends = [*self._written, *([(writer.path, writer.end)] if writer else [])]
         behind = [(path, end) for path, end in ends if path.exists() and confirmed(path) < end]
+        done = set(ends).difference(behind)
         with self._lock:
-            self._written = [each for each in self._written if each in behind]
+            self._written = [each for each in self._written if each not in done]
         return not behind
 
     def end_of(self, path: Path) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from mlops.tracking.source import source_tags
 
 if TYPE_CHECKING:
     from mlops.tracking.base import RunTracker
+
+_log = logging.getLogger(__name__)
 
 _FLUSH_S = 60.0
 
@@ -90,7 +93,7 @@ class MLflowTracker(MLflowArchive):
     def resume_run(self, run_id: str) -> Run:
         """See `RunTracker.resume_run`."""
         known = self._find(run_id)
-        if known is not None and not known.journal.closed:
+        if known is not None and (not known.journal.closed or known.reopen()):
             return known.read()
         folder = self._folder(run_id)
         if folder is not None:
@@ -195,7 +198,7 @@ class MLflowTracker(MLflowArchive):
     def _resumed(self, run_id: str) -> Opening:
         """What a run is opened with that has no journal here. Without a server its id is believed, unless
         this process knows it as another project's."""
-        if open_runs.find(run_id) is not None:
+        if open_runs.find(run_id) is not None and self._find(run_id) is None:
             raise RunNotFound(self.project, run_id)
         mlflow_id, key = (None, run_id) if run_id.startswith(KEY_PREFIX) else (run_id, run_id)
         name, started = "", time.time_ns() // 1_000_000

@@ -50,6 +50,14 @@ class OpenRun:
         sender.current().flush(self.journal, known, DOWN_S, down_s=0)
         return self.journal.mlflow_id
 
+    def reopen(self) -> bool:
+        """Go on with the run after its end; False when its journal is done with, and a new one is needed."""
+        if self.journal.reopen():
+            return True
+        sealed = lambda: not self.journal.owned  # noqa: E731 - the folder is being closed, and then let go
+        sender.current().flush(self.journal, sealed, DOWN_S, DOWN_S)
+        return False
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until the server has everything this process wrote, at most `timeout_s`, and at most a
         second for a server that does not answer. Returns whether it has."""
@@ -120,3 +128,9 @@ def of_project(journal: Path) -> list[OpenRun]:
     """The runs this process writes into a project's folder of journals."""
     with _lock:
         return [run for run in _runs.values() if run.journal.folder.path.parent == journal]
+
+
+def workspaces() -> set[str]:
+    """The workspaces that this process has runs open in."""
+    with _lock:
+        return {run.server.workspace for run in _runs.values() if not run.journal.closed}

@@ -152,5 +152,5 @@ def _number(name: str, value: object) -> float:
         raise InvalidInput(name, value, "is text, not a number", remedy="Convert it, or log it as a param.")
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # whatever the value's own conversion raises: torch has a RuntimeError
         raise InvalidInput(name, value, "is not a number", remedy="Give one number per metric.") from error

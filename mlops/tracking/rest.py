@@ -73,7 +73,8 @@ class Rest:
         headers = {"Content-Type": "application/json"} if data is not None else {}
         answer = self._send(method, API + path, data=data, params=query, headers=headers)
         try:
-            found = answer.json() if answer.content else {}
+            # MLflow's least is `{}`: nothing at all is an answer that was cut, and confirms nothing.
+            found = answer.json()
         except ValueError:
             raise ServiceUnavailable("mlflow", "an answer that is no JSON") from None
         return found if isinstance(found, dict) else {}
@@ -93,7 +94,7 @@ class Rest:
                 method, self.url + path, timeout=_TIMEOUT_S, auth=self._authorize, **request
             )
         except requests.RequestException as error:
-            raise ServiceUnavailable("mlflow", str(error).splitlines()[0][:300]) from error
+            raise ServiceUnavailable("mlflow", str(error).partition("\n")[0][:300]) from error
         if answer.ok:
             return answer
         raise _refusal(answer)

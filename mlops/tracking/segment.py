@@ -36,17 +36,20 @@ class SegmentWriter:
     def __init__(self, path: Path, size: int) -> None:
         """Create `path` with `size` bytes set aside. Raises `OSError` (a full disk) and leaves nothing."""
         self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # It gets its name when it is locked: until then it would pass for one whose writer has died.
+        part = path.with_suffix(".part")
+        self._fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _set_aside(self._fd, size)
             self._map = mmap.mmap(self._fd, size)
+            self._map[: len(MAGIC)] = MAGIC
+            part.rename(path)
         except BaseException:
-            path.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             os.close(self._fd)
             raise
         self._size = size
-        self._map[: len(MAGIC)] = MAGIC
         self.end = len(MAGIC)
         """Offset behind the last whole record; another thread may read the file up to it."""
 

@@ -127,7 +127,7 @@ class Sender:
                         self._paces.pop(delivery, None)
                     self._changed.notify_all()
                 if delivery.finished and delivery.journal is not None:
-                    delivery.journal.sync()  # gives back what it holds open
+                    _sync(delivery.journal)  # gives back what it holds open
 
     def _deliver(self, delivery: Delivery) -> bool:
         pace = self._paces[delivery]
@@ -157,14 +157,18 @@ class Sender:
         while True:
             time.sleep(_SYNC_S)
             for journal in self._journals():
-                try:
-                    journal.sync()
-                except OSError as error:
-                    _log.warning("the journal %s does not reach the disk: %s", journal.folder.path, error)
+                _sync(journal)
 
     def _journals(self) -> list[RunJournal]:
         with self._changed:
             return [each.journal for each in self._paces if each.journal is not None]
+
+
+def _sync(journal: RunJournal) -> None:
+    try:
+        journal.sync()
+    except OSError as error:
+        _log.warning("the journal %s does not reach the disk: %s", journal.folder.path, error)
 
 
 _sender = Sender()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +30,6 @@ class MLflowServer:
         self.workspace = workspace
         self.experiment_id = experiment_id
         self._experiments: dict[str, str] = {}
-        self._lock = threading.Lock()
 
     # -- delivery -------------------------------------------------------------------------------
 
@@ -72,10 +70,9 @@ class MLflowServer:
         """Id of the experiment of that name, made on first use; of the project's own for None."""
         if name is None:
             return self.experiment_id
-        with self._lock:
-            if name not in self._experiments:
-                self._experiments[name] = self._experiment(name)
-            return self._experiments[name]
+        if name not in self._experiments:
+            self._experiments[name] = self._experiment(name)
+        return self._experiments[name]
 
     def _experiment(self, name: str) -> str:
         try:
