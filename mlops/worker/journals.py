@@ -1,4 +1,4 @@
-"""Runs whose process died, delivered without anybody's command: `mlops:sync --all`, in a child process."""
+"""Runs whose process died, delivered without anybody's command: `mlops:sync`, in a child process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S, LONGEST_S = 30.0, 600.0
 """Between two looks; and at most, while something cannot be delivered."""
-_COMMAND = (sys.executable, "-m", "mlops.cli", "mlops:sync", "--all", "--timeout", "0")
+_COMMAND = (sys.executable, "-m", "mlops.cli", "mlops:sync", "--timeout", "0", "--project")
 _LOG_CHARS = 4000
 
 
@@ -33,8 +33,12 @@ class Journals:
         self._installation = installation
         self._look_s = look_s
         self._command = command
-        self._pause_s = look_s
         self._due = 0.0
+        self._pauses: dict[str, float] = {}
+        """Of each project that could not be delivered: one must not hold up the others."""
+        self._not_before: dict[str, float] = {}
+        self._project = ""
+        """Whose child runs."""
         self._child: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
         self._told: set[str] = set()
@@ -46,8 +50,11 @@ class Journals:
                 self._collect(self._child)
             elif time.monotonic() >= self._due:
                 self._due = time.monotonic() + self._look_s
-                if self._waiting():
-                    self._start()
+                ready = [
+                    name for name in self._waiting() if self._not_before.get(name, 0) <= time.monotonic()
+                ]
+                if ready:
+                    self._start(min(ready, key=lambda name: self._not_before.get(name, 0)))
         except OSError as error:  # a full disk, a folder of somebody else's
             log.warning("the journals cannot be looked after: %s", error)
 
@@ -60,7 +67,7 @@ class Journals:
         if self._output is not None:
             self._output.close()
 
-    def _waiting(self) -> bool:
+    def _waiting(self) -> list[str]:
         root = self._installation.journal_dir
         registered = set(recorded_projects(self._installation))
         waiting = [
@@ -69,13 +76,13 @@ class Journals:
         for name in set(waiting) - registered - self._told:
             self._told.add(name)
             log.warning("runs of %s wait in the journal, but no project of that name is registered", name)
-        return not registered.isdisjoint(waiting)
+        return sorted(registered.intersection(waiting))
 
-    def _start(self) -> None:
+    def _start(self, project: str) -> None:
         output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `_collect`
         try:
             self._child = subprocess.Popen(
-                self._command,
+                [*self._command, project],
                 env={**os.environ, "MLOPS_HOME": str(self._installation.root)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -85,7 +92,7 @@ class Journals:
         except OSError:
             output.close()
             raise
-        self._output = output
+        self._output, self._project = output, project
 
     def _collect(self, child: subprocess.Popen[bytes]) -> None:
         if child.poll() is None:
@@ -95,11 +102,13 @@ class Journals:
             output.seek(0)
             said = output.read().decode(errors="replace").strip()[-_LOG_CHARS:]
         self._child = self._output = None
+        project = self._project
         if child.returncode == 0:
-            self._pause_s = self._look_s
+            self._pauses.pop(project, None)
             log.info("%s", said)
         else:
             # The server is down, or never takes it: not a child every half minute for that.
-            self._pause_s = min(2 * self._pause_s, LONGEST_S)
-            log.warning("mlops:sync ended with %s: %s", child.returncode, said)
-        self._due = time.monotonic() + self._pause_s
+            self._pauses[project] = min(2 * self._pauses.get(project, self._look_s), LONGEST_S)
+            log.warning("mlops:sync of %s ended with %s: %s", project, child.returncode, said)
+        self._not_before[project] = time.monotonic() + self._pauses.get(project, self._look_s)
+        self._due = time.monotonic()  # another project may wait

@@ -153,8 +153,21 @@ def test_a_failure_is_told_and_tried_again_later(
     journals = Journals(installation, look_s=0.05, command=noting(tmp_path / "notes", code=7))
     look_until(journals, lambda: starts(tmp_path / "notes") >= 3)
     journals.close()
-    assert "mlops:sync ended with 7" in caplog.text
-    assert journals._pause_s >= 0.2  # it doubles with each failure
+    assert "mlops:sync of alpha ended with 7" in caplog.text
+    assert journals._pauses["alpha"] >= 0.2  # it doubles with each failure
+
+
+def test_a_project_that_fails_holds_up_no_other(installation: Installation, tmp_path: Path) -> None:
+    for name in ("alpha", "beta", "gamma"):
+        record(installation, name)
+        killed(installation, name)
+    script = "import sys; print(sys.argv[2], file=open(sys.argv[1], 'a')); sys.exit(1)"
+    command = [sys.executable, "-c", script, str(tmp_path / "notes")]
+    journals = Journals(installation, look_s=30, command=command)
+    journals._pauses = dict.fromkeys(("alpha", "beta", "gamma"), 300.0)  # each is tried once in this test
+    look_until(journals, lambda: starts(tmp_path / "notes") >= 3)
+    journals.close()
+    assert (tmp_path / "notes").read_text().splitlines()[:3] == ["alpha", "beta", "gamma"]
 
 
 def test_leftovers_of_no_project_are_told_once_and_kept(
