@@ -8,27 +8,49 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from itertools import groupby
 from typing import Any
 
-from mlflow.entities import LoggedModel, LoggedModelStatus, Metric, Run, RunInfo, RunStatus, RunTag
+from mlflow.entities import (
+    Experiment,
+    LoggedModel,
+    LoggedModelStatus,
+    Metric,
+    Run,
+    RunInfo,
+    RunStatus,
+    RunTag,
+)
 from mlflow.protos import service_pb2 as api
 from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.proto_json_utils import message_to_json
-from mlflow.utils.validation import _validate_metric, _validate_param, _validate_tag
+from mlflow.utils.validation import _validate_tag
 
 from mlops.binding.context import current_binding
 from mlops.entities import RunStatus as OurStatus
 from mlops.tracking import open_runs, plugin_models
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_entities import entity_of, journaled_entity, journaled_history
-from mlops.tracking.plugin_runs import ended_by_mlflow, known_run, mlflows_errors, settle, writable_run
-from mlops.tracking.records import Records
+from mlops.tracking.plugin_entities import (
+    LOCAL_EXPERIMENT,
+    entity_of,
+    journaled_entity,
+    journaled_history,
+    local_experiment,
+)
+from mlops.tracking.plugin_records import record, record_call
+from mlops.tracking.plugin_runs import (
+    at_server,
+    ended_by_mlflow,
+    hindered_run,
+    known_run,
+    mlflows_errors,
+    present_url,
+    settle,
+    writable_run,
+)
 
 __all__ = ["JournalStore", "entity_of"]
 
@@ -47,7 +69,8 @@ class JournalStore(RestStore):
 
     def __init__(self, store_uri: str, artifact_uri: str | None = None) -> None:
         """As MLflow builds a store from a tracking URI."""
-        super().__init__(lambda: get_default_host_creds(store_uri))
+        super().__init__(lambda: get_default_host_creds(present_url(store_uri)))
+        self._experiments: dict[str, str] = {}
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -57,18 +80,10 @@ class JournalStore(RestStore):
         """Record metrics, params and tags; raises INVALID_PARAMETER_VALUE."""
         run = writable_run(run_id)
         if run is None:
-            super().log_batch(_at_server(run_id), metrics, params, tags)
+            super().log_batch(at_server(run_id), metrics, params, tags)
             return
-        for each in metrics:
-            _validate_metric(each.key, each.value, each.timestamp, each.step)
-        checked = Records(
-            params={each.key: each.value for each in (_validate_param(p.key, p.value) for p in params)},
-            tags={each.key: each.value for each in (_validate_tag(t.key, t.value) for t in tags)},
-        )
         with mlflows_errors():
-            if checked.params or checked.tags:
-                run.journal.texts(checked)
-            _journal_metrics(run, metrics)
+            record(run, metrics, params, tags)
 
     def log_metric(self, run_id: str, metric: Metric) -> None:
         """Record a metric; raises INVALID_PARAMETER_VALUE."""
@@ -97,7 +112,7 @@ class JournalStore(RestStore):
         """Record models that the run made."""
         run = writable_run(run_id)
         if run is None:
-            super().log_outputs(_at_server(run_id), models)
+            super().log_outputs(at_server(run_id), models)
             return
         made = [{"model_id": each.model_id, "step": each.step} for each in models]
         with mlflows_errors():
@@ -133,7 +148,7 @@ class JournalStore(RestStore):
         with mlflows_errors():
             if run_name or not ends:
                 request = {"run_id": run.journal.key, "run_name": run_name, "status": status}
-                _journal_call(run, "POST", "/runs/update", {k: v for k, v in request.items() if v})
+                record_call(run, "POST", "/runs/update", {k: v for k, v in request.items() if v})
             if ends:
                 _end(run, OurStatus(str(status)))
         return journaled_entity(run).info
@@ -149,16 +164,19 @@ class JournalStore(RestStore):
             if resumed is not None:
                 ended_by_mlflow.add(resumed)
                 return entity_of(resumed).info
-        return super().update_run_info(_at_server(run_id), run_status, end_time, run_name)
+        return super().update_run_info(at_server(run_id), run_status, end_time, run_name)
 
     # -- reading --------------------------------------------------------------------------------
 
     def get_run(self, run_id: str) -> Run:
-        """The run at the server; of a run of this process what the journal knows, when none answers."""
-        run = _readable(run_id)
+        """The run at the server; of a run of this process what the journal knows, when none answers, or
+        when a thread outside any run asks, as MLflow's monitor of system metrics does."""
+        run = known_run(run_id)
         if run is None:
             return super().get_run(run_id)
-        return super().get_run(run.id) if settle(run) else journaled_entity(run)
+        if current_binding() is None or not settle(run):
+            return journaled_entity(run)
+        return super().get_run(run.id)
 
     def get_metric_history(
         self, run_id: str, metric_key: str, max_results: int | None = None, page_token: str | None = None
@@ -168,6 +186,34 @@ class JournalStore(RestStore):
         if run is None or settle(run):
             return super().get_metric_history(run.id if run else run_id, metric_key, max_results, page_token)
         return PagedList(journaled_history(run, metric_key), None)
+
+    # -- experiments ----------------------------------------------------------------------------
+
+    def get_experiment(self, experiment_id: str) -> Experiment:
+        """An experiment by its id."""
+        if experiment_id.startswith(LOCAL_EXPERIMENT):
+            name = experiment_id.removeprefix(LOCAL_EXPERIMENT)
+            return self.get_experiment_by_name(name) or local_experiment(name)
+        return self._noted(super().get_experiment(experiment_id))
+
+    def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
+        """An experiment by its name; when no server answers, inside a run, one that is looked up, or made,
+        when its first run is delivered."""
+        if hindered_run() is not None:
+            return local_experiment(experiment_name)
+        return self._noted(super().get_experiment_by_name(experiment_name))
+
+    def _noted(self, experiment: Experiment | None) -> Experiment | None:
+        if experiment is not None:
+            self._experiments[experiment.experiment_id] = experiment.name
+        return experiment
+
+    def _experiment_name(self, experiment_id: str) -> str | None:
+        """What a run's journal calls the experiment; None is the project's own."""
+        binding = current_binding()
+        if binding is None or experiment_id in ("", binding.experiment_id):
+            return None
+        return self._experiments.get(experiment_id) or str(self.get_experiment(experiment_id).name)
 
     # -- logged models --------------------------------------------------------------------------
 
@@ -197,7 +243,7 @@ class JournalStore(RestStore):
             return super().finalize_logged_model(plugin_models.real_id(model_id), status)
         request = {"model_id": model_id, "status": LoggedModelStatus.to_proto(status)}
         with mlflows_errors():
-            _journal_call(run, "PATCH", f"/logged-models/{model_id}", request)
+            record_call(run, "PATCH", f"/logged-models/{model_id}", request)
         return plugin_models.note_status(model_id, status)
 
     def get_logged_model(self, model_id: str, allow_deleted: bool = False) -> LoggedModel:
@@ -222,14 +268,8 @@ class JournalStore(RestStore):
             return super()._call_endpoint(api, _exchanged(json_body), _exchanged(endpoint), **more)
         known, method = self._METHOD_TO_INFO[api]
         with mlflows_errors():
-            _journal_call(run, method, (endpoint or known).removeprefix(_PREFIX), request)
+            record_call(run, method, (endpoint or known).removeprefix(_PREFIX), request)
         return api.Response()
-
-    def _experiment_name(self, experiment_id: str) -> str | None:
-        binding = current_binding()
-        if binding is None or experiment_id in ("", binding.experiment_id):
-            return None
-        return str(self.get_experiment(experiment_id).name)
 
 
 def _readable(run_id: str) -> OpenRun | None:
@@ -237,48 +277,17 @@ def _readable(run_id: str) -> OpenRun | None:
     return known_run(run_id) if current_binding() is not None else None
 
 
-def _at_server(run_id: str) -> str:
-    """MLflow's id of a run that may be known by its key."""
-    run = known_run(run_id)
-    if run is not None:
-        settle(run)
-    return run.id if run is not None else run_id
-
-
 def _exchanged(text: str | None) -> str | None:
     """A request with the keys of this process's runs replaced by MLflow's ids."""
     if not text:
         return text
-    with_runs = _KEY.sub(lambda found: _at_server(found.group()), text) if "r-" in text else text
+    with_runs = _KEY.sub(lambda found: at_server(found.group()), text) if "r-" in text else text
     return plugin_models.exchanged(with_runs)
 
 
 def _run_of_model(model_id: str) -> OpenRun | None:
     run = plugin_models.run_of(model_id)
     return None if run is None or run.journal.closed else run
-
-
-def _journal_call(run: OpenRun, method: str, path: str, request: dict[str, Any]) -> None:
-    run.journal.operation({"op": "call", "method": method, "path": path, "body": request})
-
-
-def _journal_metrics(run: OpenRun, metrics: Sequence[Metric]) -> None:
-    plain = [each for each in metrics if not (each.model_id or each.dataset_name or each.dataset_digest)]
-    for (time_ms, step), together in groupby(plain, lambda each: (each.timestamp, each.step)):
-        for values in _without_repeats(together):
-            run.journal.metrics(values, step, time_ms)
-    if more := [each for each in metrics if each not in plain]:
-        request = api.LogBatch(run_id=run.journal.key, metrics=[each.to_proto() for each in more])
-        _journal_call(run, "POST", "/runs/log-batch", json.loads(message_to_json(request)))
-
-
-def _without_repeats(metrics: Iterable[Metric]) -> list[dict[str, float]]:
-    portions: list[dict[str, float]] = [{}]
-    for each in metrics:
-        if each.key in portions[-1]:
-            portions.append({})
-        portions[-1][each.key] = each.value
-    return portions
 
 
 def _end(run: OpenRun, status: OurStatus) -> None:

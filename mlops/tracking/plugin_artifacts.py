@@ -20,7 +20,7 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 from mlops.binding.artifacts import BoundArtifacts
 from mlops.tracking import plugin_files, plugin_models
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_runs import known_run, mlflows_errors, settle
+from mlops.tracking.plugin_runs import known_run, mlflows_errors, present_url, settle
 
 _OWNER = re.compile(r"/(?P<owner>[^/]+)/artifacts(?:/(?P<below>.*))?$")
 """The id of a run or logged model, in the URI of its artifacts."""
@@ -123,7 +123,8 @@ class JournaledArtifacts(_Journaling, BoundArtifacts):
     """Scheme `mlflow-artifacts`: the server's artifacts."""
 
     def _at_server(self) -> Any:
-        return super(_Journaling, self)
+        url = present_url(self.tracking_uri)
+        return super(_Journaling, self) if url == self.tracking_uri else BoundArtifacts(self._uri, url)
 
 
 class LocalArtifacts(_Journaling):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlflow.entities import (
+    Experiment,
     LifecycleStage,
     Metric,
     Param,
@@ -43,6 +44,11 @@ def entity_of(run: OpenRun) -> Run:
         except (MLOpsError, ServerRefusal):
             pass  # as good as the journal knows it
     return journaled_entity(run)
+
+
+def local_experiment(name: str) -> Experiment:
+    """An experiment that was not looked up."""
+    return Experiment(f"{LOCAL_EXPERIMENT}{name}", name, "", LifecycleStage.ACTIVE)
 
 
 def journaled_entity(run: OpenRun) -> Run:

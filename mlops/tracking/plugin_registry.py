@@ -17,10 +17,9 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.proto_json_utils import parse_dict
 from mlflow.utils.validation import _validate_model_name
 
-from mlops.binding.context import current_binding
 from mlops.tracking import plugin_models
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_runs import mlflows_errors, settle, writable_run
+from mlops.tracking.plugin_runs import hindered_run, mlflows_errors, present_url, writable_run
 
 PENDING = "pending"
 """In place of a version's number, until the server gave one."""
@@ -34,7 +33,7 @@ class JournalRegistry(RestStore):
 
     def __init__(self, store_uri: str) -> None:
         """As MLflow builds a store from a registry URI."""
-        super().__init__(lambda: get_default_host_creds(store_uri))
+        super().__init__(lambda: get_default_host_creds(present_url(store_uri)))
 
     def create_registered_model(
         self,
@@ -44,7 +43,7 @@ class JournalRegistry(RestStore):
         deployment_job_id: str | None = None,
     ) -> RegisteredModel:
         """A new registered model; without a server, inside a run, its first version will make it."""
-        if (run := _hindered_run()) is not None:
+        if (run := hindered_run()) is not None:
             _validate_model_name(name)
             now = time.time_ns() // 1_000_000
             return RegisteredModel(name, now, now, workspace=run.server.workspace)
@@ -114,15 +113,6 @@ def _run_of(source: str, run_id: str | None, model_id: str | None) -> OpenRun | 
     if model_id is not None and (run := plugin_models.run_of(model_id)) is not None:
         return None if run.journal.closed else run
     return writable_run(run_id) if run_id else None
-
-
-def _hindered_run() -> OpenRun | None:
-    """The active run of a bound context, while the server does not have all of it."""
-    from mlflow import active_run
-
-    active = active_run() if current_binding() is not None else None
-    run = writable_run(active.info.run_id) if active is not None else None
-    return None if run is None or settle(run) else run
 
 
 def _entity(made: dict[str, Any]) -> ModelVersion:

@@ -66,6 +66,31 @@ def settle(run: OpenRun) -> bool:
     )
 
 
+def at_server(run_id: str) -> str:
+    """MLflow's id of a run that may be known by its key, once it has one."""
+    run = known_run(run_id)
+    if run is not None:
+        settle(run)
+    return run.id if run is not None else run_id
+
+
+def hindered_run() -> OpenRun | None:
+    """The active run of a bound context, while the server does not have all of it."""
+    from mlflow import active_run
+
+    active = active_run() if current_binding() is not None else None
+    run = writable_run(active.info.run_id) if active is not None else None
+    return None if run is None or settle(run) else run
+
+
+def present_url(url: str) -> str:
+    """Where the server that MLflow knows as `url` is now: an embedded one may come back elsewhere."""
+    binding = current_binding()
+    if binding is None or binding.tracker is None or not binding.covers(url):
+        return url
+    return str(binding.tracker.url)
+
+
 @contextmanager
 def mlflows_errors() -> Iterator[None]:
     """Errors of this platform as MLflow's own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,38 @@ def test_artifacts_are_read_from_the_journal_while_no_server_answers(
         assert active is not None
         assert [each.path for each in MlflowClient().list_artifacts(active.info.run_id)] == ["notes"]
         assert mlflow.artifacts.load_text(f"runs:/{active.info.run_id}/notes/deep/note.txt") == "text"
+
+
+def test_a_server_that_comes_back_is_read_within_the_run(
+    tracker: MLflowTracker, line: Any, eventually: Any
+) -> None:
+    line.cut = True
+    with tracker.activate(tracker.start_run(None, {}, None).key):
+        mlflow.log_metric("x", 1)
+        mlflow.log_text("text", "note.txt")
+        active = mlflow.active_run()
+        assert active is not None
+        line.cut = False
+        eventually(lambda: not mlflow.get_run(active.info.run_id).info.run_id.startswith("r-"))
+        found = mlflow.get_run(active.info.run_id)
+        assert found.data.metrics == {"x": 1.0}
+        assert found.info.artifact_uri.startswith("mlflow-artifacts:")
+        for run_id in (active.info.run_id, found.info.run_id):
+            assert mlflow.artifacts.load_text(f"runs:/{run_id}/note.txt") == "text"
+        assert mlflow.search_runs(filter_string=f"attributes.run_id = '{found.info.run_id}'").shape[0] == 1
+        MlflowClient().create_registered_model(f"now-{uuid.uuid4().hex[:6]}")
+
+
+def test_an_experiment_of_its_own(run: Run, delivered: Any, tracker: MLflowTracker, eventually: Any) -> None:
+    client, name = MlflowClient(), f"apart-{uuid.uuid4().hex[:6]}"
+    found = client.get_experiment_by_name(name)
+    experiment_id = found.experiment_id if found else client.create_experiment(name)
+    begun = client.create_run(experiment_id, run_name="theirs").info.run_id
+    client.set_terminated(begun)
+    delivered()
+    eventually(lambda: tracker.get_run(begun).status is RunStatus.FINISHED and tracker.get_run(begun).url)
+    with tracker.activate(tracker.start_run("reads", {}, None).id):
+        experiment = mlflow.get_experiment_by_name(name)
+        assert experiment is not None
+        found_runs = MlflowClient().search_runs([experiment.experiment_id])
+        assert [each.info.run_name for each in found_runs] == ["theirs"]
