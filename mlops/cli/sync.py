@@ -207,7 +207,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
         def show(progress: Progress) -> None:
             text = f"{progress.run.project}: {progress.runs_done} of {_runs(progress.runs)}"
-            waiting = f", waiting: {_short(progress.waiting_for)}" if progress.waiting_for else ""
+            waiting = f", waiting: {_short(progress.waiting_for, 40)}" if progress.waiting_for else ""
             bar.update(
                 task,
                 description=text + waiting,
