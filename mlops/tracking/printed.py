@@ -90,7 +90,7 @@ def _addressee() -> Output | None:
     output = _of_context.get()
     if output is not None and not output.closed:
         return output
-    outputs = _listeners.outputs
+    outputs = [each for each in _listeners.outputs if not each.closed]  # a fork closed its parent's
     left_open = [each for each in outputs if each not in _listeners.of_blocks]
     return next((each[0] for each in (left_open, outputs) if len(each) == 1), None)
 

@@ -16,14 +16,16 @@ from mlops.config import MLOpsConfig
 from mlops.entities import ProjectWorkspace
 from mlops.installation import Installation, write_private
 from mlops.tracking import codec
-from mlops.tracking.journal import RunFolder, run_folders
 from mlops.tracking.output import collect, logs
+from mlops.tracking.run_folder import RunFolder, run_folders
 from mlops.tracking.segment import records
 from mlops.workspace import Workspace
 
 NOWHERE = "http://127.0.0.1:9"
 """An address where no server answers."""
 _LONGEST_S = 240
+FORKED = "This process"
+"""Python 3.12 warns of each fork of a process with threads, and ours has a sender."""
 
 _BEGIN = """
 import os, signal, sys, threading, time
@@ -77,7 +79,7 @@ class Home:
         path = self.root / "program.py"
         path.write_text(_BEGIN.format(project=self.project) + textwrap.dedent(script))
         return subprocess.Popen(
-            [sys.executable, "-W", "error", str(path)],
+            [sys.executable, "-W", "error", "-W", f"ignore:{FORKED}:DeprecationWarning", str(path)],
             cwd=self.root,
             env=os.environ
             | {"MLOPS_HOME": str(self.config.home), "MLOPS_MLFLOW_URI": str(self.config.mlflow_uri)}

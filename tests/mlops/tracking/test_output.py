@@ -277,6 +277,7 @@ def test_between_two_blocks_a_thread_without_a_context_is_nobodys(
     assert text_of(log, tmp_path) == text_of(other, tmp_path) == ""
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_is_not_heard_and_spoils_nothing(log: Output, tmp_path: Path) -> None:
     with listening(log):
         print("parent")

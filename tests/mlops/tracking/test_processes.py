@@ -15,7 +15,7 @@ import pytest
 from mlops import MLOpsClient
 from mlops.binding.context import WORKSPACE_HEADER
 from mlops.entities import Run, RunStatus
-from mlops.tracking.journal import run_folders
+from mlops.tracking.run_folder import run_folders
 from tests.mlops.programs import Home, Recorded
 from tests.servers import Account
 
@@ -146,6 +146,21 @@ def test_a_daemon_threads_block_is_killed_with_its_program(home: Home) -> None:
     assert (done.status, home.only().statuses) == (0, ["KILLED"]), done.err
 
 
+def test_a_run_goes_on_after_its_end_before_a_server_knew_of_it(home: Home) -> None:
+    done = home.run("""
+        with client.start_run() as run:
+            client.log_metrics({"x": 1})
+        with client.start_run(run_id=run.key) as again:
+            client.log_metrics({"y": 2})
+            raise ValueError("second")
+    """)
+    assert done.status == 1, done.err
+    run = home.only()
+    assert run.statuses == ["FINISHED", "RUNNING", "FAILED"]
+    assert run.tags == {"mlops.error": "ValueError: second"}
+    assert run.metrics == [("x", 0, 1.0), ("y", 0, 2.0)]
+
+
 # -- forks --------------------------------------------------------------------------------------
 
 CHILD_ENDS = {
@@ -194,6 +209,26 @@ def test_a_forked_childs_own_run_is_its_own(home: Home) -> None:
     assert (outer.statuses, outer.metrics) == (["FINISHED"], [("of", 0, 0.0)])
     assert (inner.statuses, inner.metrics) == (["FINISHED"], [("of", 0, 1.0)])
     assert inner.opening.tags["mlflow.parentRunId"] == outer.opening.key
+
+
+def test_a_forked_childs_own_run_left_open_keeps_what_the_child_prints(home: Home) -> None:
+    done = home.run("""
+        outer = client.start_run("outer")
+        print("parent")
+        child = os.fork()
+        if child == 0:
+            print("nobody's")
+            inner = client.start_run("inner")
+            print("child")
+            sys.exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        outer.finish()
+    """)
+    assert done.status == 0, done.err
+    outer, inner = (Recorded(folder) for folder in home.folders())
+    assert outer.files == {"output.log": "parent\n"}
+    assert inner.files["output.log"].startswith("child\n")
+    assert (outer.statuses, inner.statuses) == (["FINISHED"], ["FINISHED"])
 
 
 WORKERS = """
@@ -312,6 +347,27 @@ def test_a_run_is_resumed_by_another_process(served: Home, account: Account) -> 
     seen = client.get_run(run.id)
     assert (seen.status, seen.metrics) == (RunStatus.FINISHED, {"x": 1, "y": 2})
     assert log_of(account, seen) == "first\n"
+
+
+@pytest.mark.parametrize("experiment", [None, "trials"])
+def test_a_runs_page_is_known_without_asking(served: Home, experiment: str | None) -> None:
+    client = served.client()
+    with client.start_run(experiment_name=experiment) as run:
+        told = client._workspace.tracking.snapshot(run.key)
+    assert told.url == run.url == client.get_run(run.key).url
+    assert f'<a href="{run.url}"' in run._repr_html_()
+
+
+def test_a_run_goes_on_again_and_again_in_one_process(served: Home) -> None:
+    client = served.client()
+    with client.start_run() as run:
+        pass
+    for step in range(5):
+        with client.start_run(run_id=run.key):
+            client.log_metrics({"step": step}, step=step)
+            client.log_metrics({f"of{step}": 1})
+        assert client.get_run(run.id).status is RunStatus.FINISHED
+    assert client.get_run(run.id).metrics == {"step": 4, **{f"of{step}": 1 for step in range(5)}}
 
 
 def wait_for_ended(home: Home, client: MLOpsClient, name: str) -> Run:
