@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from mlops.backends import load
 from mlops.config import MLOpsConfig
@@ -16,6 +16,7 @@ from mlops.errors import ConfigError, ProjectNotFound
 from mlops.installation import Installation, write_private
 from mlops.project import check_project_name
 from mlops.registry.base import ModelRegistry
+from mlops.remote import Gateway
 from mlops.tracking.base import RunTracker
 
 
@@ -56,14 +57,28 @@ class Workspace:
     @cached_property
     def tracking(self) -> RunTracker:
         """The project's runs."""
-        name, config = self.installation.config.tracking_backend, self.installation.config
-        more = {"journal": self.journal_dir, "flush_timeout_s": config.flush_timeout_s}
-        return cast(RunTracker, self._over_mlflow("tracking", name, **(more if name == "mlflow" else {})))
+        config = self.installation.config
+        backend = load("tracking", config.tracking_backend)
+        if config.tracking_backend != "mlflow":
+            return cast(RunTracker, backend(project=self.info.project_name))
+        tracker = backend(
+            **self._account(),
+            # Asked at each call: offline there may be none, and a server may come back on another port.
+            url=lambda: self.installation.mlflow_url,
+            journal=self.journal_dir,
+            flush_timeout_s=config.flush_timeout_s,
+            gateway=None if config.mlflow_uri else lambda: self.gateway,
+        )
+        return cast(RunTracker, tracker)
 
     @cached_property
     def registry(self) -> ModelRegistry:
         """The project's models."""
-        return cast(ModelRegistry, self._over_mlflow("registry", self.installation.config.registry_backend))
+        config = self.installation.config
+        backend = load("registry", config.registry_backend)
+        if config.registry_backend != "mlflow":
+            return cast(ModelRegistry, backend(project=self.info.project_name))
+        return cast(ModelRegistry, backend(**self._account(), url=self.installation.mlflow_url))
 
     @cached_property
     def data(self) -> DataStore:
@@ -71,6 +86,11 @@ class Workspace:
         store = load("data", self.installation.config.data_backend)
         info = self.info
         return cast(DataStore, store(project=info.project_name, root=info.root, remote=info.dvc_remote_path))
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        """The gateway, with the project's token; raises `ConfigError` before the first start."""
+        return Gateway(self.installation.gateway_url, self.token())
 
     @property
     def journal_dir(self) -> Path:
@@ -95,20 +115,16 @@ class Workspace:
         name = self.installation.project_secret_name(self.info.project_name, "mlflow")
         return self.installation.secret_file(name)
 
-    def _over_mlflow(self, capability: str, name: str, **more: Any) -> Any:
-        backend = load(capability, name)
+    def _account(self) -> dict[str, str]:
+        """The project's account at MLflow."""
         project = self.info.project_name
-        if name != "mlflow":
-            return backend(project=project)
-        return backend(
-            project=project,
-            namespace=self.info.namespace,
-            url=self.installation.mlflow_url,
-            username=self.info.namespace,
-            password=self.installation.secret(self.installation.project_secret_name(project, "mlflow")),
-            experiment_id=self.info.mlflow_experiment_id,
-            **more,
-        )
+        return {
+            "project": project,
+            "namespace": self.info.namespace,
+            "username": self.info.namespace,
+            "password": self.installation.secret(self.installation.project_secret_name(project, "mlflow")),
+            "experiment_id": self.info.mlflow_experiment_id,
+        }
 
 
 def recorded_projects(installation: Installation) -> list[str]:

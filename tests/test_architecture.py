@@ -95,6 +95,7 @@ def test_settings_are_read_in_one_place() -> None:
         "services/__main__.py",
         "services/control.py",
         "serving/ray.py",
+        "worker/journals.py",
         "worker/packaging.py",
     }
     readers = {

@@ -1,9 +1,4 @@
-"""One run's way from its journal to the server, in order, each step repeatable.
-
-Operations of a segment, besides metrics: `texts` (params, tags), `status`, `call` (any request of
-MLflow's API), `file` (an upload), `outputs` (models the run made), `model` (a logged model made
-offline), `version` (a registration). Ids given offline are exchanged for the server's on the way.
-"""
+"""One run's way from its journal to the server, in order, each step repeatable."""
 
 from __future__ import annotations
 
@@ -14,8 +9,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +19,10 @@ from mlops.entities import RunStatus
 from mlops.errors import MLOpsError, ServiceUnavailable
 from mlops.tracking import codec, output
 from mlops.tracking.batch import Batch, Item, body
-from mlops.tracking.journal import Opening, RunFolder, RunJournal, confirm, confirmed, forget
+from mlops.tracking.journal import RunJournal
+from mlops.tracking.operations import Operations
 from mlops.tracking.rest import ServerRefusal
+from mlops.tracking.run_folder import Opening, RunFolder, confirm, confirmed, forget
 from mlops.tracking.segment import is_written_to, records, torn_bytes
 from mlops.tracking.server import MLflowServer
 
@@ -59,23 +57,12 @@ class Delivery:
         self.journal = journal
         self.opening = journal.opening if journal else folder.opening()
         self.mlflow_id = folder.mlflow_id()
-        self.models: dict[str, dict[str, Any]] = journal.models if journal else {}
-        self.models.update(self._read_models())
         self.finished = False
         """Whether nothing is left, here or in another process's hands."""
         self._lock = journal.take_lock() if journal else None
         self._cursors: dict[Path, _Cursor] = {}
         self._faults = 0
-        self._artifact_uri = ""
-        self._last_sign = _last_change(folder)
-        self._operations: dict[str, Callable[[dict[str, Any]], None]] = {
-            "status": self._set_status,
-            "call": self._call,
-            "file": self._upload,
-            "outputs": self._add_outputs,
-            "model": self._create_model,
-            "version": self._create_version,
-        }
+        self._last_sign = _last_sign_of_life(folder)
 
     def step(self) -> bool:
         """Send the next portion; True when there may be more at once.
@@ -97,6 +84,12 @@ class Delivery:
                 run_key=self.opening.key,
             ) from refusal
 
+    def abandon(self) -> None:
+        """Let go of an orphan as a forked child must: the parent's lock stays."""
+        if self._lock is not None and self.journal is None:
+            os.close(self._lock)
+            self._lock = None
+
     def release(self) -> None:
         """Let another process deliver the run."""
         if self._lock is not None:
@@ -113,6 +106,8 @@ class Delivery:
             self._lock = self.folder.open_lock()
             if self._lock is None:
                 # Another process delivers it, and what this one wrote as well.
+                if self.journal is not None:
+                    self.journal.mlflow_id = self.folder.mlflow_id() or self.journal.mlflow_id
                 left = self.journal is not None and self.journal.closed and self.journal.delivered
                 self.finished = left or not self.folder.path.exists()
         return self._lock is not None
@@ -151,7 +146,7 @@ class Delivery:
             if len(batch):
                 self._send(batch)
             elif operation is not None:
-                self._attempt(lambda: self._perform(operation), operation)
+                self._attempt(lambda: self._operations.perform(operation), operation)
             confirm(segment, end)
             cursor.at = end
             self._faults = 0
@@ -181,7 +176,7 @@ class Delivery:
                 continue
             if isinstance(record, codec.Points):
                 batch.add_points(record)
-            elif record is not None and record["op"] == "texts":
+            elif record is not None and record.get("op") == "texts":
                 batch.add_texts(record["params"], record["tags"])
             elif record is not None:
                 return (batch, None, end) if len(batch) else (batch, record, after)
@@ -201,8 +196,9 @@ class Delivery:
             self.server.rest.call("POST", "/runs/log-batch", body(self._run_id, items))
         except ServerRefusal as refusal:
             self._bear(refusal)
-            if len(items) == 1:
-                self._refuse({"op": items[0].kind, **json.loads(items[0].text)}, str(refusal))
+            if len(items) == 1 or self._is_deleted():
+                for item in items:
+                    self._refuse({"op": item.kind, **json.loads(item.text)}, str(refusal))
                 return
             middle = len(items) // 2
             self._send_items(items[:middle])
@@ -218,93 +214,40 @@ class Delivery:
             self._refuse(operation, f"{type(error).__name__}: {error}")
 
     def _bear(self, refusal: ServerRefusal) -> None:
-        # A server that fails may recover; one that fails at this again and again has refused it.
-        # MLflow says BAD_REQUEST of its database's faults, such as a pool without a free connection.
+        """Wait, by `ServiceUnavailable`, where waiting may help; return where the server has refused."""
+        # A server that fails may recover; one that fails at this again and again while it answers other
+        # calls has refused it. MLflow says BAD_REQUEST of its database's faults, too, such as a pool
+        # without a free connection. A permission that was withdrawn can be given back.
         fault = refusal.status >= 500 or refusal.code == "BAD_REQUEST"
-        if fault and self._faults < _FAULTS:
-            self._faults += 1
+        self._faults += fault
+        may_pass = refusal.status == 403 or fault
+        if may_pass and ((fault and self._faults < _FAULTS) or not self._server_is_well()):
             raise ServiceUnavailable("mlflow", str(refusal)) from refusal
 
-    def _perform(self, operation: dict[str, Any]) -> None:
-        self._operations[operation["op"]](operation)
+    def _server_is_well(self) -> bool:
+        try:
+            self.server.run(self._run_id)
+        except ServerRefusal:
+            return False
+        return True
 
-    def _set_status(self, operation: dict[str, Any]) -> None:
-        running = operation["status"] == RunStatus.RUNNING.value
-        self.server.update_run(self._run_id, operation["status"], None if running else operation["time_ms"])
-        self._ended.touch() if not running else self._ended.unlink(missing_ok=True)
+    def _is_deleted(self) -> bool:
+        """Whether the run is deleted at the server, which then takes nothing of it."""
+        try:
+            return bool(self.server.run(self._run_id)["info"].get("lifecycle_stage") == "deleted")
+        except ServerRefusal as refusal:
+            return refusal.missing
 
-    def _call(self, operation: dict[str, Any]) -> None:
-        path, request = self._exchange(operation["path"]), self._exchange(operation["body"])
-        self.server.rest.call(operation["method"], path, request)
-
-    def _upload(self, operation: dict[str, Any]) -> None:
-        kept = self.folder.files / operation["kept"]
-        path = kept / operation["name"]
-        model = operation["model"]
-        if not kept.exists():  # uploaded, by a process that died before it could say so
-            return
-        for description in (path, *path.glob("MLmodel")):
-            if description.name == "MLmodel" and description.is_file():
-                self._exchange_in(description)
-        root = path if operation["contents"] else kept
-        self.server.upload(self._location(model), root, operation["below"])
-        shutil.rmtree(kept, ignore_errors=True)
-
-    def _exchange_in(self, file: Path) -> None:
-        text = file.read_text(encoding="utf-8")
-        exchanged = self._exchange(text)
-        if exchanged != text:
-            # In one step, whatever happens meanwhile; and the copy may be read-only, as its source was.
-            part = self.folder.path / "exchanged"
-            part.write_text(exchanged, encoding="utf-8")
-            part.replace(file)
-
-    def _add_outputs(self, operation: dict[str, Any]) -> None:
-        known = self.server.run(self._run_id).get("outputs", {}).get("model_outputs", [])
-        there = {each["model_id"] for each in known}
-        wanted = [each for each in self._exchange(operation["models"]) if each["model_id"] not in there]
-        if wanted:
-            self.server.rest.call("POST", "/runs/outputs", {"run_id": self._run_id, "models": wanted})
-
-    def _create_model(self, operation: dict[str, Any]) -> None:
-        request = self._exchange(operation["body"])
-        request["experiment_id"] = self.server.run(self._run_id)["info"]["experiment_id"]
-        self.models[operation["id"]] = self.server.create_model(operation["id"], request)
-        (self.folder.path / "models.json").write_text(json.dumps(self.models), encoding="utf-8")
-
-    def _create_version(self, operation: dict[str, Any]) -> None:
-        request = self._exchange(operation["body"])
-        made = self.server.create_version(operation["key"], operation["name"], request)
-        if self.journal is not None:
-            self.journal.versions[operation["key"]] = made
-
-    # -- ids ------------------------------------------------------------------------------------
+    @cached_property
+    def _operations(self) -> Operations:
+        journal, run_id = self.journal, self._run_id
+        made = (journal.models, journal.versions) if journal else ({}, {})
+        return Operations(self.folder, self.server, self.opening.key, run_id, *made)
 
     @property
     def _run_id(self) -> str:
         assert self.mlflow_id is not None  # noqa: S101 - `_ensure_run` came first
         return self.mlflow_id
-
-    def _exchange(self, value: Any) -> Any:
-        """The value with ids given offline, which are unmistakable, replaced by the server's."""
-        text = json.dumps(value)
-        for local, model in self.models.items():
-            text = text.replace(local, str(model["info"]["model_id"]))
-        return json.loads(text.replace(self.opening.key, self._run_id))
-
-    def _location(self, model: str | None) -> str:
-        if model is not None:
-            known = self.models.get(model)
-            return str(known["info"]["artifact_uri"]) if known else self.server.model_location(model)
-        if not self._artifact_uri:
-            self._artifact_uri = str(self.server.run(self._run_id)["info"]["artifact_uri"])
-        return self._artifact_uri
-
-    def _read_models(self) -> dict[str, dict[str, Any]]:
-        try:
-            return dict(json.loads((self.folder.path / "models.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return {}
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -314,15 +257,11 @@ class Delivery:
             file.write(json.dumps(line) + "\n")
         _log.warning("run %s: refused by the server: %s", self.opening.key, reason)
 
-    @property
-    def _ended(self) -> Path:
-        return self.folder.path / "ended"
-
     def _end(self) -> bool:
         """Close the run's folder when nobody writes any more; always False."""
         if self.folder.segments() or (self.journal is not None and not self.journal.closed):
             return False
-        if not self._ended.exists():
+        if not self.folder.ended.exists():
             if self.journal is not None:  # left without an end: another process's, or the next start's
                 self.finished = True
                 self.release()
@@ -346,13 +285,13 @@ class Delivery:
             output.forget(log)
 
     def _upload_of(self, operation: dict[str, Any]) -> Callable[[], None]:
-        return lambda: self._upload({"contents": False, **operation})
+        return lambda: self._operations.upload({"contents": False, **operation})
 
     def _mark_killed(self) -> None:
         # Its process died without a word. When it did is not known: the last sign of life counts.
         if self.server.run(self._run_id)["info"].get("status") == RunStatus.RUNNING.value:
             self.server.update_run(self._run_id, RunStatus.KILLED.value, int(self._last_sign * 1000))
-        self._ended.touch()
+        self.folder.ended.touch()
 
     def _close_folder(self) -> bool:
         """Whether it is closed."""
@@ -377,19 +316,9 @@ class Delivery:
         return self.journal is None or self.journal.seal()
 
 
-def _last_change(folder: RunFolder) -> float:
+def _last_sign_of_life(folder: RunFolder) -> float:
+    written = (folder.path / "run.json", *folder.segments(), *folder.output.glob("*"))
     try:
-        return max(each.stat().st_mtime for each in (folder.path, *folder.path.iterdir()))
+        return max(each.stat().st_mtime for each in written)
     except OSError:  # it is being delivered this moment
         return time.time()
-
-
-def orphans(folders: Iterable[RunFolder]) -> Iterator[RunFolder]:
-    """Runs that no living process delivers and that have something left."""
-    for folder in folders:
-        lock = folder.open_lock()
-        if lock is None:
-            continue
-        os.close(lock)
-        if folder.segments() or not (folder.path / "ended").exists():
-            yield folder

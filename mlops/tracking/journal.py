@@ -1,20 +1,12 @@
 """The journal: what a run records, on this machine's disk before the call returns.
 
-A run has a folder `<journal>/<project>/<key>/`:
-
-- `run.json`: what it was opened with; `lock`: held (`flock`) by the process that delivers the run;
-- `*.seg`: segments, one writer each; `*.pos`: how far a segment was confirmed by the server;
-- `files/`: copies of artifacts on their way; `mlflow_id`: MLflow's id, once it has one;
-- `output/`: what the run prints (`mlops.tracking.output`), until it is an artifact;
-- `refused.jsonl`: what the server refused, with its reason.
-
 A record that was appended survives the death of the process. It reaches the disk within a second, so a
 power failure may cost that second. A forked child writes a segment of its own into the same run.
+`mlops.tracking.run_folder` says what lies where.
 """
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import os
@@ -22,20 +14,20 @@ import secrets
 import shutil
 import threading
 import time
-import uuid
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mlops.entities import Run, RunStatus
-from mlops.errors import JournalError, RunEnded
+from mlops.errors import RunEnded
 from mlops.installation import write_private
 from mlops.tracking import codec
+from mlops.tracking.copies import full_disk, keep_copy
 from mlops.tracking.records import Records, check_metrics, check_unchanged
+from mlops.tracking.run_folder import Opening, RunFolder, confirmed
 from mlops.tracking.segment import OVERHEAD, SUFFIX, SegmentWriter
 
 _FIRST, _LARGEST = 1 << 16, 1 << 22
@@ -43,81 +35,6 @@ _FIRST, _LARGEST = 1 << 16, 1 << 22
 _LOCK_TRIES = 5
 _SCHEMAS = 4096
 """Sets of metric names that are remembered; a run with more pays for naming them again."""
-
-KEY_PREFIX = "r-"
-"""Tells a run's key from MLflow's ids, which are hexadecimal."""
-
-
-def new_key() -> str:
-    """A key that no other run has."""
-    return f"{KEY_PREFIX}{uuid.uuid4().hex}"
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What a run is opened with."""
-
-    project: str
-    name: str
-    started_ms: int
-    key: str
-    experiment: str | None = None
-    """Name of its experiment; None is the project's own."""
-    tags: dict[str, str] = field(default_factory=dict)
-    mlflow_id: str | None = None
-    """Of a run that is resumed."""
-
-
-class RunFolder:
-    """Where one run's journal lies."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.files = path / "files"
-        self.output = path / "output"
-        self.lock = path / "lock"
-        self.refused = path / "refused.jsonl"
-        self._id = path / "mlflow_id"
-
-    def opening(self) -> Opening:
-        """What the run was opened with; raises `JournalError` when that cannot be read."""
-        try:
-            return Opening(**json.loads((self.path / "run.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise JournalError(
-                self.path, f"run.json is damaged: {error}", remedy="Look at the folder, then delete it."
-            ) from error
-
-    def segments(self) -> list[Path]:
-        """Its segments, oldest first."""
-        return sorted(self.path.glob(f"*{SUFFIX}"))
-
-    def mlflow_id(self) -> str | None:
-        """MLflow's id, when the run is known there."""
-        try:
-            return self._id.read_text(encoding="utf-8").strip() or None
-        except OSError:
-            return None
-
-    def know_as(self, mlflow_id: str) -> None:
-        """Keep MLflow's id."""
-        write_private(self._id, mlflow_id)
-
-    def open_lock(self) -> int | None:
-        """Lock the run for delivery; the descriptor, or None when another process holds it or the run
-        is gone."""
-        try:
-            fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(fd).st_ino == self.lock.stat().st_ino:
-                return fd
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(fd)
-        return None
 
 
 class RunJournal:
@@ -161,11 +78,14 @@ class RunJournal:
     def create(cls, project_folder: Path, opening: Opening) -> RunJournal:
         """A new run of this process; complete on the disk, or not there at all. Raises `JournalError`."""
         part = RunFolder(project_folder / f".new-{opening.key}")
-        with _telling(project_folder):
+        try:
             part.path.mkdir(mode=0o700, parents=True)
             write_private(part.path / "run.json", json.dumps(asdict(opening)))
             lock = part.open_lock()
             folder = RunFolder(part.path.rename(project_folder / opening.key))
+        except OSError as error:
+            shutil.rmtree(part.path, ignore_errors=True)
+            raise full_disk(project_folder, error) from error
         return cls(folder, opening, lock)
 
     @classmethod
@@ -222,18 +142,13 @@ class RunJournal:
         self, path: Path, artifact_path: str | None, *, model: str | None = None, contents: bool = False
     ) -> None:
         """Copy a file or folder (or the folder's `contents`), to be uploaded below `artifact_path` of the
-        run, or of its logged `model`. Raises `RunEnded`, `JournalError`; a copy that fails leaves nothing."""
+        run, or of its logged `model`. Raises `RunEnded`, `JournalError`, and `InvalidInput` for what cannot
+        be copied; a copy that fails leaves nothing."""
         self._check_running()
         if path.name in ("", ".."):
             path = path.resolve()  # `.` has a name, too
         kept = self.folder.files / f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-        with _telling(kept):
-            try:
-                kept.mkdir(mode=0o700, parents=True)
-                copied = _copy(path, kept / path.name)
-            except BaseException:
-                shutil.rmtree(kept, ignore_errors=True)
-                raise
+        copied = keep_copy(path, kept)
         with self._lock:
             self._unsynced += copied
         operation = {"kept": kept.name, "name": path.name, "below": artifact_path or ""}
@@ -350,15 +265,24 @@ class RunJournal:
             self._writer.append(payload)
 
     def _roll(self, needed: int) -> None:
-        size = max(self._size, needed + 2 * OVERHEAD + 64)
-        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(2)}{SUFFIX}"
-        with _telling(self.folder.path):
-            made = SegmentWriter(self.folder.path / name, size)
+        least = needed + 2 * OVERHEAD + 64
+        made = self._begin_segment(max(self._size, least), least)
         self._close()
         self._schemas.clear()
         self._writer, self._synced = made, 0
         self._size = min(self._size * 2, _LARGEST)
         self.on_segment()
+
+    def _begin_segment(self, size: int, least: int) -> SegmentWriter:
+        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(2)}{SUFFIX}"
+        try:
+            return SegmentWriter(self.folder.path / name, size)
+        except FileNotFoundError:  # ended and delivered by the process that owns it
+            raise RunEnded(self.opening.project, self.key) from None
+        except OSError as error:
+            if size > least:  # a disk that is nearly full may hold a small one
+                return self._begin_segment(least, least)
+            raise full_disk(self.folder.path, error) from error
 
     def _close(self) -> None:
         if self._writer is None:
@@ -393,41 +317,6 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def confirmed(segment: Path) -> int:
-    """How far the server has confirmed a segment."""
-    try:
-        return int(_position_file(segment).read_bytes() or b"0")
-    except (FileNotFoundError, ValueError):
-        return 0
-
-
-def confirm(segment: Path, end: int) -> None:
-    """Remember that the server has everything before `end`."""
-    fd = os.open(_position_file(segment), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.pwrite(fd, b"%020d" % end, 0)
-    finally:
-        os.close(fd)
-
-
-def forget(segment: Path) -> None:
-    """Delete a segment that is confirmed whole."""
-    segment.unlink(missing_ok=True)  # first: without it its position means nothing
-    _position_file(segment).unlink(missing_ok=True)
-
-
-def _position_file(segment: Path) -> Path:
-    return segment.with_suffix(".pos")
-
-
-def _copy(path: Path, to: Path) -> list[Path]:
-    if not path.is_dir():
-        shutil.copy2(path, to)
-        return [to]
-    shutil.copytree(path, to)
-    return [each for each in to.rglob("*") if each.is_file()]
-
-
 def _sync(each: int | Path) -> None:
     try:
         fd = each if isinstance(each, int) else os.open(each, os.O_RDONLY | os.O_CLOEXEC)
@@ -437,18 +326,6 @@ def _sync(each: int | Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise JournalError(
-            path,
-            error.strerror or str(error),
-            remedy="Free some space in MLOPS_HOME, or let its owner write there.",
-        ) from error
 
 
 def snapshot(journal: RunJournal) -> Run:
@@ -470,11 +347,3 @@ def snapshot(journal: RunJournal) -> Run:
         tags=dict(journal.tags),
         mlflow_id=journal.mlflow_id,
     )
-
-
-def run_folders(project_folder: Path) -> Sequence[RunFolder]:
-    """The runs of a project that have a journal, oldest first."""
-    if not project_folder.is_dir():
-        return []
-    found = [path for path in project_folder.iterdir() if (path / "run.json").is_file()]
-    return [RunFolder(path) for path in sorted(found) if not path.name.startswith(".")]

@@ -15,17 +15,19 @@ from mlops.binding.context import Binding
 from mlops.binding.fluent import current_run, process_run
 from mlops.entities import DataVersion, Run, RunStatus
 from mlops.errors import InvalidInput, JournalError, MLOpsError, RunEnded, RunNotFound
-from mlops.tracking import open_runs, sender
+from mlops.tracking import open_runs, pending, sender
 from mlops.tracking.archive import MLflowArchive
-from mlops.tracking.delivery import Delivery, orphans
-from mlops.tracking.journal import KEY_PREFIX, Opening, RunJournal, new_key, run_folders, snapshot
+from mlops.tracking.delivery import Delivery
+from mlops.tracking.journal import RunJournal, snapshot
 from mlops.tracking.open_runs import OpenRun
 from mlops.tracking.records import check_artifact, check_records, check_tags
 from mlops.tracking.rest import Rest
+from mlops.tracking.run_folder import KEY_PREFIX, Opening, new_key, run_folders
 from mlops.tracking.server import MLflowServer
 from mlops.tracking.source import source_tags
 
 if TYPE_CHECKING:
+    from mlops.remote import Gateway
     from mlops.tracking.base import RunTracker
 
 _log = logging.getLogger(__name__)
@@ -51,14 +53,16 @@ class MLflowTracker(MLflowArchive):
         experiment_id: str,
         journal: Path,
         flush_timeout_s: float = _FLUSH_S,
+        gateway: Callable[[], Gateway] | None = None,
     ) -> None:
         """`url` is the server's, without credentials; the account sees `namespace` alone. `journal` is
         the project's folder of journals; at a run's end the server is waited for up to
-        `flush_timeout_s` seconds."""
+        `flush_timeout_s` seconds. `gateway` gives the one that reads the server's database, if any does."""
         self._url = url if callable(url) else lambda: url
         self._account = (namespace, username, password, experiment_id)
         rest = Rest(self._url, namespace, username, password)
-        super().__init__(project, MLflowServer(rest, project, namespace, experiment_id), journal)
+        server = MLflowServer(rest, project, namespace, experiment_id)
+        super().__init__(project, server, journal, gateway)
         self._flush_s = flush_timeout_s
         self._recovered = False
 
@@ -97,6 +101,7 @@ class MLflowTracker(MLflowArchive):
             return known.read()
         folder = self._folder(run_id)
         if folder is not None:
+            sender.current().hand_over(folder.path)
             journal = RunJournal.join(folder)
         else:
             journal = RunJournal.create(self._journal, self._resumed(run_id))
@@ -217,7 +222,7 @@ class MLflowTracker(MLflowArchive):
         if self._recovered:
             return
         self._recovered = True
-        for folder in orphans(run_folders(self._journal)):
+        for folder in filter(pending.waits, run_folders(self._journal)):
             try:
                 sender.current().add(Delivery(folder, self._server))
             except JournalError as error:  # a damaged one must not keep a new run from starting

@@ -7,6 +7,7 @@ the run that a call of some thread names.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 from collections.abc import Mapping
@@ -134,3 +135,11 @@ def workspaces() -> set[str]:
     """The workspaces that this process has runs open in."""
     with _lock:
         return {run.server.workspace for run in _runs.values() if not run.journal.closed}
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

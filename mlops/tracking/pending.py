@@ -14,7 +14,7 @@ from typing import Any
 
 from mlops.errors import JournalError
 from mlops.tracking import codec
-from mlops.tracking.journal import RunFolder, confirmed
+from mlops.tracking.run_folder import RunFolder, confirmed
 from mlops.tracking.segment import is_written_to, records
 
 
@@ -182,12 +182,12 @@ def _state(folder: RunFolder) -> PendingState:
         return PendingState.WRITING
     if _is_kept_for_refused(folder):
         return PendingState.REFUSED
-    ended = (folder.path / "ended").exists() or _ends(folder)
+    ended = folder.ended.exists() or _ends(folder)
     return PendingState.ENDED if ended else PendingState.KILLED
 
 
 def _is_kept_for_refused(folder: RunFolder) -> bool:
-    return folder.refused.exists() and (folder.path / "ended").exists() and not folder.segments()
+    return folder.refused.exists() and folder.ended.exists() and not folder.segments()
 
 
 def _ends(folder: RunFolder) -> bool:

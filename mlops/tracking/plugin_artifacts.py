@@ -6,7 +6,7 @@ import posixpath
 import re
 import shutil
 import tempfile
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artif
 from mlflow.utils.async_logging.run_operations import RunOperations
 
 from mlops.binding.artifacts import BoundArtifacts
+from mlops.binding.fluent import ContextExecutor
 from mlops.tracking import plugin_files, plugin_models
 from mlops.tracking.open_runs import OpenRun
 from mlops.tracking.plugin_runs import known_run, mlflows_errors, present_url, settle
@@ -59,6 +60,9 @@ class _Journaling(ArtifactRepository):
         """As MLflow makes a repository."""
         self._uri = artifact_uri  # MLflow's own classes change theirs
         super().__init__(artifact_uri, tracking_uri, registry_uri)
+
+    def _create_thread_pool(self) -> ThreadPoolExecutor:
+        return ContextExecutor(self.max_workers, thread_name_prefix="mlflow-artifacts")
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         """Record a file."""

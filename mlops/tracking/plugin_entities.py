@@ -27,10 +27,9 @@ from mlops.tracking.codec import Decoder, Points
 from mlops.tracking.journal import RunJournal
 from mlops.tracking.open_runs import OpenRun
 from mlops.tracking.rest import ServerRefusal
+from mlops.tracking.run_folder import JOURNAL_SCHEME
 from mlops.tracking.segment import records
 
-JOURNAL_SCHEME = "mlops-journal"
-"""Of the artifact URI `mlops-journal:/<key>/artifacts` of a run that has no place at the server yet."""
 LOCAL_EXPERIMENT = "mlops-experiment:"
 """Before the name of an experiment that was not looked up; together they stand for its id."""
 

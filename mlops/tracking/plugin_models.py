@@ -23,9 +23,10 @@ from mlflow.utils.validation import _validate_logged_model_name
 from mlops.errors import MLOpsError
 from mlops.tracking import sender
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_entities import JOURNAL_SCHEME, LOCAL_EXPERIMENT
+from mlops.tracking.plugin_entities import LOCAL_EXPERIMENT
 from mlops.tracking.plugin_runs import known_run, mlflows_errors
 from mlops.tracking.rest import ServerRefusal
+from mlops.tracking.run_folder import JOURNAL_SCHEME
 
 _ID = re.compile(r"m-[0-9a-f]{32}")
 

@@ -60,7 +60,7 @@ def check_metrics(metrics: Mapping[str, object], step: object) -> tuple[dict[str
         whole = operator.index(step)  # type: ignore[arg-type]
     except TypeError:
         whole = None
-    if whole is None or isinstance(step, bool) or not -_INT64 <= whole < _INT64:
+    if whole is None or not -_INT64 <= whole < _INT64:
         raise InvalidInput("step", step, "is not a whole number of 64 bits", remedy="Give an int.")
     return numbers, whole
 

@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from mlops.errors import MLOpsError
 from mlops.tracking.delivery import Delivery
@@ -57,6 +58,7 @@ class Sender:
         self._paces: dict[Delivery, _Pace] = {}
         self._changed = threading.Condition()
         self._hurry = False
+        self._busy: Delivery | None = None
         self._threads: list[threading.Thread] = []
 
     def add(self, delivery: Delivery) -> None:
@@ -73,6 +75,20 @@ class Sender:
         """Go on with a delivery that was added before a fork; nothing to do for one that is here."""
         if delivery not in self._paces:
             self.add(Delivery(delivery.folder, delivery.server, delivery.journal))
+
+    def hand_over(self, folder: Path) -> None:
+        """Let go of a run that an earlier process left, so that this one can go on with it."""
+        with self._changed:
+            for each in [each for each in self._paces if each.journal is None and each.folder.path == folder]:
+                while self._busy is each:
+                    self._changed.wait()
+                del self._paces[each]
+                each.release()
+
+    def abandon(self) -> None:
+        """Let go of everything, as a forked child must."""
+        for each in self._paces:
+            each.abandon()
 
     def flush(self, journal: RunJournal, done: Callable[[], bool], timeout_s: float, down_s: float) -> bool:
         """Hurry the run, and wait until `done()`: at most `timeout_s`, and at most `down_s` for a server
@@ -120,8 +136,13 @@ class Sender:
                 self._hurry = False
                 due = [each for each, pace in self._paces.items() if pace.not_before <= time.monotonic()]
             for delivery in due:
+                with self._changed:
+                    if delivery not in self._paces:
+                        continue
+                    self._busy = delivery
                 more = self._deliver(delivery)
                 with self._changed:
+                    self._busy = None
                     self._hurry |= more
                     if delivery.finished:
                         self._paces.pop(delivery, None)
@@ -181,6 +202,7 @@ def current() -> Sender:
 
 def _after_fork_in_child() -> None:
     global _sender
+    _sender.abandon()
     _sender = Sender()
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from mlops.entities import RUN_KEY, Run, RunStatus
-from mlops.tracking.journal import Opening
 from mlops.tracking.rest import Rest, ServerRefusal
+from mlops.tracking.run_folder import Opening
 
 MODEL_KEY = "mlops.model_key"
 VERSION_KEY = "mlops.version_key"

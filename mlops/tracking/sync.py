@@ -17,9 +17,9 @@ from pathlib import Path
 from mlops.errors import JournalError, MLOpsError, ServiceUnavailable
 from mlops.tracking import pending
 from mlops.tracking.delivery import Delivery
-from mlops.tracking.journal import RunFolder
 from mlops.tracking.pending import PendingRun, PendingState
 from mlops.tracking.rest import ServerRefusal
+from mlops.tracking.run_folder import RunFolder
 from mlops.tracking.server import MLflowServer
 
 _log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
 WRITE = """
 import os, signal, sys
 from pathlib import Path
-from mlops.tracking.journal import Opening, RunJournal, new_key
+from mlops.tracking.journal import RunJournal
+from mlops.tracking.run_folder import Opening, new_key
 from mlops.entities import RunStatus
 
 journal = Path(sys.argv[1])

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from mlops.tracking.delivery import Delivery
-from mlops.tracking.journal import Opening, RunFolder, RunJournal, new_key
+from mlops.tracking.journal import RunJournal
 from mlops.tracking.rest import Rest
+from mlops.tracking.run_folder import Opening, RunFolder, new_key
 from mlops.tracking.server import MLflowServer
 from tests.mlops.tracking.proxy import Proxy
 from tests.servers import Account

@@ -12,10 +12,12 @@ import pytest
 
 from mlops.entities import DataVersion, RunStatus
 from mlops.errors import MLOpsError, ServiceUnavailable
-from mlops.tracking.delivery import Delivery, orphans
-from mlops.tracking.journal import RunFolder, RunJournal, run_folders
+from mlops.tracking import pending
+from mlops.tracking.delivery import Delivery
+from mlops.tracking.journal import RunJournal
 from mlops.tracking.records import check_records
 from mlops.tracking.rest import Rest
+from mlops.tracking.run_folder import RunFolder, run_folders
 from tests.mlops.tracking.conftest import Lab
 from tests.mlops.tracking.proxy import Exchange, Proxy, answer
 
@@ -158,7 +160,7 @@ def test_a_param_that_another_process_set_is_refused_alone(lab: Lab) -> None:
     assert (record["op"], record["key"], record["value"]) == ("params", "rate", "2")
     assert "rate" in record["reason"]
     assert lab.tags(run.key)["mlops.refused"] == "1"
-    assert list(orphans(run_folders(lab.journal))) == []
+    assert not any(pending.waits(folder) for folder in run_folders(lab.journal))
 
 
 def test_what_a_deleted_run_was_sent_is_kept_as_refused(lab: Lab) -> None:

@@ -18,18 +18,9 @@ import pytest
 from mlops.entities import RunStatus
 from mlops.errors import InvalidInput, JournalError, RunEnded
 from mlops.tracking import codec, journal
-from mlops.tracking.journal import (
-    Opening,
-    RunFolder,
-    RunJournal,
-    confirm,
-    confirmed,
-    forget,
-    new_key,
-    run_folders,
-    snapshot,
-)
+from mlops.tracking.journal import RunJournal, snapshot
 from mlops.tracking.records import check_records
+from mlops.tracking.run_folder import Opening, RunFolder, confirm, confirmed, forget, new_key, run_folders
 from mlops.tracking.segment import is_written_to, records
 
 
@@ -97,7 +88,7 @@ class Sour:
 @pytest.mark.parametrize(
     "value",
     ["1.0", b"1", None, [1.0], (1.0,), {}, 1j, np.array([1.0, 2.0]), 10**400, object(), Sour()],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_number_is_refused_by_name(run: RunJournal, value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"metrics\[bad\]"):
@@ -328,10 +319,19 @@ def test_a_copy_that_fails_leaves_nothing(run: RunJournal, tmp_path: Path) -> No
     (folder / "broken").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
     for path in (folder, tmp_path / "nowhere", tmp_path / "pipe"):
-        with pytest.raises(JournalError):
+        with pytest.raises(InvalidInput, match="cannot be copied"):
             run.file(path, None)
     assert list(run.folder.files.iterdir()) == []
     assert read(run) == []
+
+
+def test_a_name_that_mlflow_would_change_is_refused(run: RunJournal, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "20%41").write_text("1")
+    for path in (tmp_path / "folder", tmp_path / "folder" / "20%41"):
+        with pytest.raises(InvalidInput, match="'20A'|folder/20A"):
+            run.file(path, None)
+    assert list(run.folder.files.iterdir()) == []
 
 
 def test_a_run_on_an_unwritable_journal_is_an_error(tmp_path: Path) -> None:
@@ -428,7 +428,8 @@ from pathlib import Path
 def forbidden(*args): raise AssertionError("a connection")
 socket.socket.connect = forbidden
 from mlops.entities import RunStatus
-from mlops.tracking.journal import Opening, RunJournal, new_key
+from mlops.tracking.journal import RunJournal
+from mlops.tracking.run_folder import Opening, new_key
 from mlops.tracking.records import check_records
 run = RunJournal.create(Path(sys.argv[1]), Opening("digits", "n", 1, new_key()))
 run.metrics({"a": 1.0})

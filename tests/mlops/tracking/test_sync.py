@@ -20,9 +20,9 @@ from mlops.entities import RUN_KEY, RunStatus
 from mlops.errors import JournalError, ServiceUnavailable
 from mlops.tracking import pending
 from mlops.tracking.admin import MLflowAdmin
-from mlops.tracking.journal import RunFolder, confirmed
 from mlops.tracking.mlflow import MLflowTracker
 from mlops.tracking.pending import PendingState
+from mlops.tracking.run_folder import RunFolder, confirmed
 from mlops.tracking.server import MLflowServer
 from mlops.tracking.sync import Progress, sync
 from tests import servers
@@ -396,7 +396,8 @@ def test_a_run_whose_files_cannot_be_used_hinders_no_other(
 REFUSED = """
 import json, os, signal, sys
 from pathlib import Path
-from mlops.tracking.journal import Opening, RunJournal, new_key
+from mlops.tracking.journal import RunJournal
+from mlops.tracking.run_folder import Opening, new_key
 from mlops.entities import RunStatus
 
 journal = Path(sys.argv[1])

@@ -23,7 +23,8 @@ from tests.servers import Account
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mlops.tracking.journal import Opening, RunJournal, new_key
+from mlops.tracking.journal import RunJournal
+from mlops.tracking.run_folder import Opening, new_key
 
 journal = Path(sys.argv[1])
 opening = Opening(project=journal.name, key=new_key(), name="left", started_ms=1750000000000)
