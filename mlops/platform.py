@@ -23,6 +23,8 @@ from mlops.services.status import read_status
 from mlops.serving.routing import Answer, Router
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
+from mlops.tracking.curves import MetricCurves
+from mlops.tracking.results import MetricHistory
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +56,16 @@ class Platform:
         *,
         session_key: str,
         admin_token: str | None = None,
+        curves: MetricCurves | None = None,
     ) -> None:
+        """`curves` reads the database of MLflow; None where MLflow is elsewhere."""
         self.addresses = addresses
         self.session_key = session_key
         self._store = store
         self._router = router
         self._services = services
         self._admin_token = admin_token
+        self._curves = curves
         self._callers = _Callers(store)
         self._prepared = True
         self._preparing: asyncio.Task[None] | None = None
@@ -81,6 +86,7 @@ class Platform:
             Addresses(installation.gateway_url, installation.mlflow_url),
             session_key=installation.secret("session_key"),
             admin_token=installation.secret("admin_token"),
+            curves=None if config.mlflow_uri else MetricCurves(installation.database_url("mlflow")),
         )
 
     # -- life -----------------------------------------------------------------------------------
@@ -159,6 +165,18 @@ class Platform:
             replace(run, url=self._run_url(workspace, run))
             for run in self._store.runs.latest(project, max(1, min(count, 1000)))
         ]
+
+    def metric_history(self, project: str, run_id: str, key: str, max_points: int = 1000) -> MetricHistory:
+        """The values of a metric of a run, thinned out by MLflow's database; raises `ProjectNotFound`,
+        `ServiceUnavailable` also where MLflow is elsewhere, and what `MetricCurves.history` does."""
+        workspace = self.project(project)
+        if self._curves is None:
+            raise ServiceUnavailable(
+                "mlflow",
+                "MLOPS_MLFLOW_URI names one elsewhere, whose database is not read",
+                remedy="Read it by `client.metric_history`, or through MLflow's own API.",
+            )
+        return self._curves.history(workspace, run_id, key, max_points)
 
     def deployments(self, project: str | None = None) -> list[Deployment]:
         """Every deployment, or a project's, with full URLs; by project and model, newest first."""

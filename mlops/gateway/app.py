@@ -19,6 +19,7 @@ from mlops.gateway.routes.deployments import deployment_routes
 from mlops.gateway.routes.inference import inference_routes
 from mlops.gateway.routes.login import login_routes
 from mlops.gateway.routes.projects import project_routes
+from mlops.gateway.routes.runs import run_routes
 from mlops.gateway.routes.status import status_routes
 from mlops.gateway.sessions import Sessions
 from mlops.gateway.tickets import Tickets
@@ -56,6 +57,7 @@ def create_app(platform: Platform) -> FastAPI:
     for routes in (
         status_routes(platform),
         project_routes(platform),
+        run_routes(platform),
         deployment_routes(platform),
         inference_routes(platform),
         login_routes(platform, pages, sessions, Tickets()),

@@ -31,6 +31,7 @@ STATUSES: Mapping[type[errors.MLOpsError], int] = {
     errors.ServiceStartFailed: 503,
     errors.DeploymentFailed: 502,
     errors.DataError: 409,
+    errors.JournalError: 500,
 }
 """A class without a row takes its nearest base's."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from mlops.entities import Run
 
@@ -60,11 +61,30 @@ class MetricPoint:
 class MetricHistory(list[MetricPoint]):
     """Values of one metric of one run, by step and then by time."""
 
-    def __init__(self, points: Iterable[MetricPoint] = (), total: int | None = None) -> None:
-        """`total` is how many values were logged, of which these were kept; None when a server took the
-        sample and did not say."""
+    def __init__(self, points: Iterable[MetricPoint] = (), total: int = 0) -> None:
+        """`total` is how many values were logged, of which these were kept."""
         super().__init__(points)
         self.total = total
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any]) -> MetricHistory:
+        """What `columns` wrote. Raises `KeyError`, `TypeError`, `ValueError` for anything else."""
+        rows = zip(columns["steps"], columns["times"], columns["values"], strict=True)
+        points = (
+            MetricPoint(int(step), datetime.fromtimestamp(time / 1000, UTC), float(value))
+            for step, time, value in rows
+        )
+        return cls(points, int(columns["total"]))
+
+    def columns(self) -> dict[str, Any]:
+        """For JSON: `total`, and as lists `steps`, `times` (ms since 1970) and `values`. As in MLflow's own
+        JSON, what is no number there is text: "NaN", "Infinity", "-Infinity"."""
+        return {
+            "total": self.total,
+            "steps": [point.step for point in self],
+            "times": [round(point.time.timestamp() * 1000) for point in self],
+            "values": [_json_number(point.value) for point in self],
+        }
 
     def frame(self) -> pd.DataFrame:
         """One row a point: step, time, value."""
@@ -73,3 +93,9 @@ class MetricHistory(list[MetricPoint]):
         rows = [(point.step, point.time, point.value) for point in self]
         frame = pd.DataFrame(rows, columns=["step", "time", "value"])
         return frame.astype({"step": "int64", "value": "float64", "time": "datetime64[ns, UTC]"})
+
+
+def _json_number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

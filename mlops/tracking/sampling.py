@@ -11,6 +11,8 @@ from mlops.tracking.results import MetricHistory, MetricPoint
 
 FEWEST = 4
 """The first, the last, the smallest and the largest."""
+MOST_AT_SOURCE = 10_000
+"""Points that the gateway gives in one answer."""
 
 
 @dataclass(slots=True)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from aiohttp import web
 
 from mlops.entities import (
+    RUN_KEY,
     DeploymentState,
     ProjectWorkspace,
     Run,
@@ -21,10 +24,15 @@ from mlops.entities import (
     ServiceState,
     ServiceStatus,
 )
+from mlops.installation import Installation
 from mlops.platform import Addresses, Platform
 from mlops.serving.routing import Router
 from mlops.store.store import Store
 from mlops.store.tokens import Role
+from mlops.tracking.curves import MetricCurves
+
+if TYPE_CHECKING:
+    import mlflow
 
 REPLICA_SECRET = "secret-of-the-replicas"
 ADMIN = "token-of-the-admin"
@@ -171,8 +179,58 @@ def services() -> list[ServiceStatus]:
     ]
 
 
+@pytest.fixture(scope="session")
+def mlflow_database_url(database_installation: Installation) -> str:
+    """URL of the database `mlflow`, which MLflow makes its tables in when `mlflow_database` is used."""
+    return database_installation.database_url("mlflow")
+
+
 @pytest.fixture
-def platform(store: Store, database_url: str, services: list[ServiceStatus], free_port: int) -> Platform:
+def mlflow_database(mlflow_database_url: str, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
+    """MLflow's client straight on its database."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    url = mlflow_database_url.replace("postgresql://", "postgresql+psycopg://")
+    return mlflow.MlflowClient(tracking_uri=url)
+
+
+@pytest.fixture
+def log_curve(mlflow_database: mlflow.MlflowClient, mlflow_database_url: str) -> Callable[..., str]:
+    """Makes a run in MLflow's database with `rows` (step, time in ms, value) of a metric; gives its id."""
+
+    def log(
+        rows: Iterable[tuple[int, int, float]] = (),
+        *,
+        metric: str = "loss",
+        key: str | None = None,
+        workspace: str = "default",
+    ) -> str:
+        experiment = mlflow_database.create_experiment(uuid.uuid4().hex, artifact_location="file:///nowhere")
+        tags = {} if key is None else {RUN_KEY: key}
+        run = str(mlflow_database.create_run(experiment, tags=tags).info.run_id)
+        copy = "COPY metrics (run_uuid, key, step, timestamp, value, is_nan) FROM STDIN"
+        with psycopg.connect(mlflow_database_url) as connection:
+            with connection.cursor().copy(copy) as into:
+                for step, time, value in rows:
+                    nan = value != value
+                    into.write_row((run, metric, step, time, 0.0 if nan else value, nan))
+            connection.execute(
+                "UPDATE experiments SET workspace = %s WHERE experiment_id = %s", (workspace, int(experiment))
+            )
+        return run
+
+    return log
+
+
+@pytest.fixture
+def platform(
+    store: Store,
+    database_url: str,
+    mlflow_database_url: str,
+    services: list[ServiceStatus],
+    free_port: int,
+) -> Platform:
     """A platform that is not started yet."""
     return Platform(
         store,
@@ -181,4 +239,5 @@ def platform(store: Store, database_url: str, services: list[ServiceStatus], fre
         Addresses(f"http://127.0.0.1:{free_port}", "http://127.0.0.1:5000"),
         session_key="key-of-the-sessions",
         admin_token=ADMIN,
+        curves=MetricCurves(mlflow_database_url),
     )

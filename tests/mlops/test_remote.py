@@ -156,6 +156,15 @@ def test_inputs_that_are_no_json_are_refused_before_anything_is_sent(
     assert server.asked == []
 
 
+def test_a_metric_is_asked_for_by_any_key(server: Server, gateway: Gateway) -> None:
+    columns = {"total": 1, "steps": [0], "times": [0], "values": ["NaN"]}
+    server.answer(columns)
+    assert gateway.metric_history("alpha", "r/1", "a&b/é ..", 10) == columns
+    method, path, _, _ = server.asked[0]
+    asked = "/api/projects/alpha/runs/r%2F1/metric-history?key=a%26b%2F%C3%A9+..&max_points=10"
+    assert (method, path) == ("GET", asked)
+
+
 def test_ticket_is_the_url(server: Server, gateway: Gateway) -> None:
     server.answer({"url": "http://127.0.0.1:1/login?ticket=x"})
     assert gateway.ticket() == "http://127.0.0.1:1/login?ticket=x"
