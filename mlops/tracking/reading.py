@@ -7,14 +7,12 @@ from typing import Any
 
 from mlops.errors import InvalidInput
 from mlops.tracking.rest import ServerRefusal
-from mlops.tracking.results import MetricHistory, MetricPoint, Runs
+from mlops.tracking.results import MetricPoint, Runs
 from mlops.tracking.search import check_max_results, order_clauses
 from mlops.tracking.server import MLflowServer, number_of, time_of
 
 _RUNS_PAGE = 1000
 _POINTS_PAGE = 25_000
-_SAMPLE = 2500
-"""MLflow's own limit of a sample."""
 
 
 def search_runs(
@@ -50,14 +48,6 @@ def metric_points(server: MLflowServer, run_id: str, key: str) -> Iterator[Metri
         if not token:
             return
         query["page_token"] = token
-
-
-def metric_sample(server: MLflowServer, run_id: str, key: str, max_points: int) -> MetricHistory:
-    """MLflow's own even sample of a metric's values, from one request; at most 2,500 points. The first
-    and the last are in it, the smallest and the largest only by chance."""
-    query = {"run_ids": run_id, "metric_key": key, "max_results": min(max_points, _SAMPLE)}
-    page = server.rest.call("GET", "/metrics/get-history-bulk-interval", query=query)
-    return MetricHistory(_point(each) for each in page.get("metrics", []))
 
 
 def _page(

@@ -30,7 +30,6 @@ def attempts(tracker: RunTracker, run_id: str, file: Path) -> dict[str, Callable
     return {
         "get_run": lambda: tracker.get_run(run_id),
         "metric_history": lambda: tracker.metric_history(run_id, "x"),
-        "a sampled history": lambda: tracker.metric_history(run_id, "x", exact=False),
         "compare": lambda: compare(tracker, [own.id, run_id]),
         "snapshot": lambda: tracker.snapshot(run_id),
         "log": lambda: tracker.log(run_id, params={"forged": 1}, metrics={"x": 99}, tags={"forged": "1"}),

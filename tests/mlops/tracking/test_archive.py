@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from mlops.entities import RunStatus
-from mlops.errors import RunOpen, ServiceUnavailable
+from mlops.errors import ConfigError, RunOpen, ServiceUnavailable
+from mlops.remote import Gateway
 from mlops.tracking.compare import best, compare
 from mlops.tracking.mlflow import MLflowTracker
 from mlops.tracking.rest import Rest
@@ -49,7 +50,6 @@ def test_what_only_the_server_knows_is_unavailable_and_says_what_is_safe(tracker
         lambda: tracker.search_runs(),
         lambda: best(tracker, "alpha", "loss", "min"),
         lambda: tracker.metric_history(run.key, "loss"),
-        lambda: tracker.metric_history(run.key, "loss", exact=False),
         lambda: tracker.get_run(unknown),
         lambda: tracker.delete_run(unknown),
         lambda: tracker.restore_run(unknown),
@@ -57,6 +57,23 @@ def test_what_only_the_server_knows_is_unavailable_and_says_what_is_safe(tracker
         with pytest.raises(ServiceUnavailable) as caught:
             attempt()
         assert "mlops:sync --status" in caught.value.remedy
+
+
+def _never_started() -> Gateway:
+    raise ConfigError("no port of gateway is recorded")
+
+
+@pytest.mark.parametrize("reason", ["dead", "never started"])
+def test_a_history_without_gateway_and_server_is_unavailable(
+    settings: dict[str, str], tmp_path: Path, reason: str
+) -> None:
+    dead = Gateway(settings["url"], "a-token")
+    gateway = {"dead": lambda: dead, "never started": _never_started}[reason]
+    tracker = MLflowTracker(**settings, journal=tmp_path / "journal", gateway=gateway)
+    with pytest.raises(ServiceUnavailable) as caught:
+        tracker.metric_history(uuid.uuid4().hex, "loss")
+    assert "mlops:sync --status" in caught.value.remedy
+    dead.close()
 
 
 def test_own_runs_are_read_and_compared_without_a_server(tracker: MLflowTracker) -> None:
