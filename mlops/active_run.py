@@ -53,6 +53,8 @@ class ActiveRun:
         self.project = run.project
         self.name = run.name
         self.tracking = tracking
+        self.write_metrics = tracking.metric_writer(run.key)
+        """Records metrics at a step: the tracker's own verb, since a training loop calls it most."""
         self._run = run
         self._current = current
         self._output = printed_to

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +105,7 @@ class MLOpsClient:
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record metrics at a step. Raises `NoActiveRun`, `InvalidInput` for what is no number."""
         run = self._current.get() or self._active("log_metrics")
-        run.tracking.log(run.key, metrics=metrics, step=step)
+        run.write_metrics(metrics, step)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags. Raises `NoActiveRun`, `InvalidInput`."""
@@ -205,13 +204,10 @@ class MLOpsClient:
         equals, never NaN. Raises `MetricNotFound`, `InvalidInput`, `ServiceUnavailable`."""
         return best(self._workspace.tracking, self.project.name, metric, mode, filter)
 
-    def metric_history(
-        self, run_id: str, key: str, max_points: int = 1000, *, exact: bool = True
-    ) -> MetricHistory:
-        """The values of a metric; of a long run at most `max_points`, with the first, last, smallest and
-        largest kept. `exact=False` lets the server sample: seconds instead of 40 for a million values,
-        extremes only by chance. Raises `RunNotFound`, `MetricNotFound`, `ServiceUnavailable`."""
-        return self._workspace.tracking.metric_history(run_id, key, max_points, exact=exact)
+    def metric_history(self, run_id: str, key: str, max_points: int = 1000) -> MetricHistory:
+        """The values of a metric by step and time; of a long run at most `max_points`, with the first,
+        last, smallest and largest kept. Raises `RunNotFound`, `MetricNotFound`, `ServiceUnavailable`."""
+        return self._workspace.tracking.metric_history(run_id, key, max_points)
 
     def delete_run(self, run_id: str) -> None:
         """Delete a run, until `restore_run`. Raises `RunNotFound`, and `RunOpen` while it is written."""
@@ -332,6 +328,6 @@ class MLOpsClient:
                 remedy="Give the number that registration gave, such as 3.",
             ) from None
 
-    @cached_property
+    @property
     def _gateway(self) -> Gateway:
-        return Gateway(self._workspace.installation.gateway_url, self._workspace.token())
+        return self._workspace.gateway

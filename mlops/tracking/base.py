@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +38,10 @@ class RunWriter(Protocol):
         finite or not but numbers; raises `RunNotFound`, `RunEnded`, `InvalidInput` and records
         nothing then."""
 
+    def metric_writer(self, run_id: str) -> Callable[[Mapping[str, float], int], None]:
+        """The quickest way to record metrics at a step: `log` for one run, to be called often. Raises
+        what `log` raises."""
+
     def log_artifact(self, run_id: str, path: Path, artifact_path: str | None = None) -> None:
         """Upload a file or a folder below `artifact_path`; raises `RunNotFound`, `InvalidInput`."""
 
@@ -72,13 +76,10 @@ class RunArchive(Protocol):
         `order_by` with commas; `page_token` is the `next_token` of the page before. Raises
         `InvalidInput` naming the one at fault."""
 
-    def metric_history(
-        self, run_id: str, key: str, max_points: int = 1000, *, exact: bool = True
-    ) -> MetricHistory:
-        """The values of a metric, of a long run at most `max_points` (4 or more) of them: the first, the
-        last, the smallest and the largest are kept. Reading time grows with what was logged, memory
-        does not; without `exact` a server's own even sample may be taken, which is quicker and may
-        miss the extremes. Raises `RunNotFound`, `MetricNotFound`, `InvalidInput`."""
+    def metric_history(self, run_id: str, key: str, max_points: int = 1000) -> MetricHistory:
+        """The values of a metric by step and time, of a long run at most `max_points` (4 or more) of them:
+        the first, the last, the smallest and the largest are kept. Raises `RunNotFound`,
+        `MetricNotFound`, `InvalidInput`."""
 
     def delete_run(self, run_id: str) -> None:
         """Make a run unknown until it is restored. Raises `RunNotFound`, and `RunOpen` while this

@@ -107,6 +107,8 @@ class RunJournal:
         """Record metrics at a step, at `time_ms` (now). Raises `RunEnded`, `InvalidInput`, `JournalError`."""
         now = time.time_ns() // 1_000_000 if time_ms is None else time_ms
         keys, values = tuple(metrics), tuple(metrics.values())
+        if not keys:
+            return
         with self._lock:
             self._check_running()
             while True:

@@ -8,7 +8,7 @@ import threading
 import uuid
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -98,6 +98,10 @@ class MemoryTracker:
                 run.metrics[key] = last.value
             run.tags.update(records.tags)
 
+    def metric_writer(self, run_id: str) -> Callable[[Mapping[str, float], int], None]:
+        """See `RunWriter.metric_writer`."""
+        return lambda metrics, step: self.log(run_id, metrics=metrics, step=step)
+
     def log_artifact(self, run_id: str, path: Path, artifact_path: str | None = None) -> None:
         """See `RunTracker.log_artifact`; a folder keeps its name."""
         with self._lock:
@@ -127,10 +131,8 @@ class MemoryTracker:
             newest_first = [_copy(run) for run in reversed(self._runs.values())]
         return page(ordered(filtered(newest_first, filter), order_by), max_results, page_token)
 
-    def metric_history(
-        self, run_id: str, key: str, max_points: int = 1000, *, exact: bool = True
-    ) -> MetricHistory:
-        """See `RunArchive.metric_history`; always exact."""
+    def metric_history(self, run_id: str, key: str, max_points: int = 1000) -> MetricHistory:
+        """See `RunArchive.metric_history`."""
         check_max_points(max_points)
         with self._lock:
             self._known(run_id)

@@ -148,6 +148,10 @@ class MLflowTracker(MLflowArchive):
             body = {"run_id": journal.key, "datasets": [_dataset_input(data)]}
             journal.operation({"op": "call", "method": "POST", "path": "/runs/log-inputs", "body": body})
 
+    def metric_writer(self, run_id: str) -> Callable[[Mapping[str, float], int], None]:
+        """See `RunWriter.metric_writer`."""
+        return self._writing(run_id).journal.metrics
+
     def log_artifact(self, run_id: str, path: Path, artifact_path: str | None = None) -> None:
         """See `RunTracker.log_artifact`; a folder keeps its name."""
         journal = self._writing(run_id).journal

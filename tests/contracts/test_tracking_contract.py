@@ -86,6 +86,22 @@ def test_what_was_logged_is_read_back(tracker: RunTracker) -> None:
     assert read.tags["t"] == "2"
 
 
+def test_a_metric_writer_records_and_refuses_as_log_does(tracker: RunTracker) -> None:
+    run = start(tracker)
+    write = tracker.metric_writer(run.key)
+    write({"loss": 2.0}, 0)
+    write({"loss": 1.0}, 1)
+    write({}, 2)
+    with pytest.raises(InvalidInput):
+        write({"loss": "low"}, 2)  # type: ignore[dict-item]
+    assert tracker.get_run(run.key).metrics == {"loss": 1.0}
+    tracker.end_run(run.key, RunStatus.FINISHED)
+    with pytest.raises(RunEnded):
+        write({"loss": 0.0}, 3)
+    with pytest.raises(RunEnded):
+        tracker.metric_writer(run.key)({"loss": 0.0}, 3)
+
+
 def test_nan_and_infinity_are_metrics(tracker: RunTracker) -> None:
     run = start(tracker)
     tracker.log(run.id, metrics={"nan": math.nan, "inf": math.inf})
