@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.bench import (
     command_line,
     stack,
+    tracking_history,
     tracking_kill,
     tracking_latency,
     tracking_outage,
@@ -27,6 +28,7 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "tracking-latency": tracking_latency.run,
     "tracking-throughput": tracking_throughput.run,
     "tracking-kill": tracking_kill.run,
+    "tracking-history": tracking_history.run,
     "tracking-outage": tracking_outage.run,
     "tracking-processes": tracking_processes.run,
 }
@@ -87,6 +89,7 @@ machine's load: read the ratios.
 - **To the server** is timed from the first call until the run's end returned, which waits for the server;
   the points are then counted in the database. MLflow's asynchronous logging sends fewer of them: rates are
   compared. `log_batch` is timed without its run's end.
+- **metric_history** goes from the client through the gateway to Postgres; the points are put there by SQL.
 - **kill -9**: one process after the other, at random moments of up to 2 s of 500 calls a second; every other
   one dies by its own hand the moment a call has returned. Each start delivers what was left before, and may
   be killed at it; after the last a further start delivers the rest. The database is compared with what each

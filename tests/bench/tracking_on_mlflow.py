@@ -54,10 +54,19 @@ def asynchronous(request: dict[str, Any]) -> object:
     return {"run": run.info.run_id, "rate": request["calls"] * len(keys) / seconds}
 
 
+def history(request: dict[str, Any]) -> object:
+    """Seconds to read every value of a metric."""
+    client = mlflow.MlflowClient()
+    begun = time.perf_counter()
+    points = client.get_metric_history(request["run"], request["key"])
+    return {"points": len(points), "seconds": time.perf_counter() - begun}
+
+
 _SCENARIOS: dict[str, Callable[[dict[str, Any]], object]] = {
     "synchronous": synchronous,
     "raw": raw,
     "asynchronous": asynchronous,
+    "history": history,
 }
 
 if __name__ == "__main__":

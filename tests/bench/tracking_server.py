@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 import psycopg
 
 from mlops.config import MLOpsConfig
+from mlops.errors import ServiceUnavailable
 from mlops.installation import Installation
 from mlops.registration import register
 from mlops.services import mlflow, postgres
@@ -53,7 +55,7 @@ class Server:
     def __init__(self, installation: Installation, folder: Path) -> None:
         self.installation = installation
         self.folder = folder
-        ports = installation.choose_ports(["postgres", "mlflow"])
+        ports = installation.choose_ports(["postgres", "mlflow", "gateway"])
         self._postgres = postgres.service(installation, ports["postgres"])
         self._mlflow = mlflow.service(installation, ports["mlflow"])
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -94,6 +96,23 @@ class Server:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def start_gateway(self) -> None:
+        """Start the gateway, and wait until it lets callers in."""
+        environment = {"MLOPS_HOME": str(self.installation.root)}
+        self._spawn(
+            Service("gateway", [sys.executable, "-m", "mlops.gateway"], lambda _: None, env=environment)
+        )
+        gateway = Workspace.open(PROJECT, self.installation).gateway
+
+        def answers() -> bool:
+            try:
+                return isinstance(gateway.request("GET", "/api/me"), dict)
+            except ServiceUnavailable:
+                return False
+
+        until(answers, _START_S)
+        gateway.close()
+
     def _start_postgres(self) -> None:
         process = self._spawn(self._postgres)
         until(lambda: self._postgres.probe(frozenset([process.pid])) is None, _START_S)
@@ -119,6 +138,9 @@ class Server:
     def _stop(self) -> None:
         if "mlflow" in self._processes:
             self.kill_mlflow()
+        if "gateway" in self._processes:
+            self._processes["gateway"].terminate()
+            self._processes.pop("gateway").wait(60)
         if "postgres" in self._processes:
             process = self._processes.pop("postgres")
             process.send_signal(self._postgres.stop_signal)
