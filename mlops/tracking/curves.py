@@ -32,8 +32,9 @@ _HISTORY = """
 WITH run AS (
     SELECT runs.run_uuid FROM runs JOIN experiments USING (experiment_id)
      WHERE experiments.workspace = %(namespace)s AND runs.lifecycle_stage = 'active'
-       AND runs.run_uuid IN (SELECT %(run)s::text UNION ALL
-                             SELECT t.run_uuid FROM tags t WHERE t.key = %(run_key)s AND t.value = %(run)s::text)
+       AND runs.run_uuid IN (
+           SELECT %(run)s::text UNION ALL
+           SELECT t.run_uuid FROM tags t WHERE t.key = %(run_key)s AND t.value = %(run)s::text)
      ORDER BY runs.run_uuid = %(run)s::text DESC, runs.start_time DESC
      LIMIT 1),
 points AS MATERIALIZED (

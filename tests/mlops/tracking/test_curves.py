@@ -161,7 +161,7 @@ def test_a_deleted_run_is_unknown(
     assert len(curves.history(ALPHA, key, "loss")) == 2
 
 
-@pytest.mark.parametrize("name", [uuid.uuid4().hex, "r-0", "", "../x", "a' or 'b", "a\0b", "x" * 300])
+@pytest.mark.parametrize("name", ["0" * 32, "r-0", "", "../x", "a' or 'b", "a\0b", "x" * 300])
 def test_an_unknown_id_is_not_found(curves: MetricCurves, log_curve: Callable[..., str], name: str) -> None:
     log_curve(rows_of([1.0]))
     with pytest.raises(RunNotFound):

@@ -329,7 +329,7 @@ def test_a_name_that_mlflow_would_change_is_refused(run: RunJournal, tmp_path: P
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "20%41").write_text("1")
     for path in (tmp_path / "folder", tmp_path / "folder" / "20%41"):
-        with pytest.raises(InvalidInput, match="'20A'|folder/20A"):
+        with pytest.raises(InvalidInput, match=r"'20A'|folder/20A"):
             run.file(path, None)
     assert list(run.folder.files.iterdir()) == []
 
