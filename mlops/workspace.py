@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from mlops.backends import load
 from mlops.config import MLOpsConfig
@@ -16,8 +16,10 @@ from mlops.errors import ConfigError, ProjectNotFound
 from mlops.installation import Installation, write_private
 from mlops.project import check_project_name
 from mlops.registry.base import ModelRegistry
-from mlops.remote import Gateway
 from mlops.tracking.base import RunTracker
+
+if TYPE_CHECKING:
+    from mlops.remote import Gateway
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Workspace:
     @cached_property
     def gateway(self) -> Gateway:
         """The gateway, with the project's token; raises `ConfigError` before the first start."""
+        from mlops.remote import Gateway  # its HTTP client costs more than a command that does not call
+
         return Gateway(self.installation.gateway_url, self.token())
 
     @property

@@ -235,7 +235,7 @@ class MLflowTracker(MLflowArchive):
 
 def entity_of(run: OpenRun) -> Any:
     """MLflow's entity of a run of this process."""
-    from mlops.tracking.plugin import entity_of
+    from mlops.tracking.plugin.entities import entity_of
 
     return entity_of(run)
 

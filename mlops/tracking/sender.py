@@ -28,6 +28,8 @@ _PORTION = 20
 """Requests for one run before the next run has its turn."""
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 10.0
 
+_jitter = random.Random()  # noqa: S311 - its own: a program's seeded numbers stay as they are
+
 
 class _Pace:
     """When a delivery is tried, and what hindered it."""
@@ -43,7 +45,7 @@ class _Pace:
         self.failures += 1
         longest = min(_FIRST_RETRY_S * 2**self.failures, _LAST_RETRY_S)
         self.failed_at = time.monotonic()
-        self.not_before = self.failed_at + random.uniform(longest / 2, longest)  # noqa: S311
+        self.not_before = self.failed_at + _jitter.uniform(longest / 2, longest)
         self.error = error
 
     def worked(self) -> None:

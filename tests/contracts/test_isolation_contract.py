@@ -32,6 +32,7 @@ def attempts(tracker: RunTracker, run_id: str, file: Path) -> dict[str, Callable
         "compare": lambda: compare(tracker, [own.id, run_id]),
         "snapshot": lambda: tracker.snapshot(run_id),
         "log": lambda: tracker.log(run_id, params={"forged": 1}, metrics={"x": 99}, tags={"forged": "1"}),
+        "metric_writer": lambda: tracker.metric_writer(run_id)({"x": 99}, 0),
         "log metrics": lambda: tracker.log(run_id, metrics={"x": 99}),
         "log data": lambda: tracker.log(run_id, data=DATA),
         "log_artifact": lambda: tracker.log_artifact(run_id, file),

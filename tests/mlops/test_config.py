@@ -27,6 +27,8 @@ GOOD = {
     "mlflow_workers": ("4", 4),
     "ray_dashboard": ("true", True),
     "start_timeout_s": ("2.5", 2.5),
+    "flush_timeout_s": ("2.5", 2.5),
+    "capture_output": ("false", False),
     "tracking_backend": ("memory", "memory"),
     "registry_backend": ("memory", "memory"),
     "data_backend": ("local", "local"),
@@ -54,6 +56,9 @@ BAD = [
     ("START_TIMEOUT_S", "inf"),
     ("START_TIMEOUT_S", "nan"),
     ("START_TIMEOUT_S", "soon"),
+    ("FLUSH_TIMEOUT_S", "-1"),
+    ("FLUSH_TIMEOUT_S", "inf"),
+    ("CAPTURE_OUTPUT", "perhaps"),
 ]
 
 
@@ -73,7 +78,9 @@ def test_setting_is_read_from_its_variable(field: str, monkeypatch: pytest.Monke
     given, expected = GOOD[field]
     monkeypatch.setenv(f"MLOPS_{field.upper()}", given)
     value = getattr(MLOpsConfig.load(), field)
-    assert (value.get_secret_value() if expected is None else value) == (expected or given)
+    assert (value.get_secret_value() if expected is None else value) == (
+        given if expected is None else expected
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)

@@ -173,9 +173,9 @@ def test_the_plug_ins_are_entry_points_of_the_distribution() -> None:
         "mlflow.request_header_provider": "mlops.binding.context:WorkspaceHeaders",
         "mlflow.request_auth_provider": "mlops.binding.context:BoundAuth",
         "mlflow.default_experiment_provider": "mlops.binding.context:ProjectExperiment",
-        "mlflow.artifact_repository": "mlops.tracking.plugin_artifacts:JournaledArtifacts",
-        "mlflow.tracking_store": "mlops.tracking.plugin:JournalStore",
-        "mlflow.model_registry_store": "mlops.tracking.plugin_registry:JournalRegistry",
+        "mlflow.artifact_repository": "mlops.tracking.plugin.artifacts:JournaledArtifacts",
+        "mlflow.tracking_store": "mlops.tracking.plugin.store:JournalStore",
+        "mlflow.model_registry_store": "mlops.tracking.plugin.registry:JournalRegistry",
     }
     for group, value in declared.items():
         assert value in {point.value for point in importlib.metadata.entry_points(group=group)}, group

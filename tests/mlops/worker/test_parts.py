@@ -119,10 +119,13 @@ def test_runs_are_read_from_mlflows_own_tables(
 ) -> None:
     url = database_installation.database_url("mlflow")
     index = RunIndex(store, url, latest=3)
-    store.projects.put(ProjectWorkspace("indexed", "default", "1", "", "", "", Path("/")), {})
+    store.projects.put(ProjectWorkspace("indexed", "indexed", "1", "", "", "", Path("/")), {})
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     client = mlflow.MlflowClient(tracking_uri=url.replace("postgresql://", "postgresql+psycopg://"))
     experiment = client.create_experiment("of the index", artifact_location="file:///nowhere")
+    with psycopg.connect(url) as connection:  # a workspace of its own: other tests use the default one
+        statement = "UPDATE experiments SET workspace = 'indexed' WHERE experiment_id = %s"
+        connection.execute(statement, (int(experiment),))
     for number in range(4):
         run = client.create_run(experiment, start_time=1000 * (number + 1), run_name=f"run {number}")
         client.log_metric(run.info.run_id, "mae", 1 / (number + 1))

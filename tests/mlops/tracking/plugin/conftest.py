@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mlops.entities import Run, RunStatus
+from mlops.tracking import open_runs
 from mlops.tracking.mlflow import MLflowTracker
 
 NOBODY = "http://127.0.0.1:9"
@@ -25,6 +26,13 @@ class Line:
 
     def __call__(self) -> str:
         return NOBODY if self.cut else self.url
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that other tests left open, of another project perhaps: a thread outside may write while the
+    process has one project's runs open."""
+    monkeypatch.setattr(open_runs, "_runs", {})
 
 
 @pytest.fixture

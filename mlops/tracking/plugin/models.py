@@ -23,8 +23,8 @@ from mlflow.utils.validation import _validate_logged_model_name
 from mlops.errors import MLOpsError
 from mlops.tracking import sender
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_entities import LOCAL_EXPERIMENT
-from mlops.tracking.plugin_runs import known_run, mlflows_errors
+from mlops.tracking.plugin.entities import LOCAL_EXPERIMENT
+from mlops.tracking.plugin.runs import known_run, mlflows_errors
 from mlops.tracking.rest import ServerRefusal
 from mlops.tracking.run_folder import JOURNAL_SCHEME
 

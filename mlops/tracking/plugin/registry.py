@@ -17,9 +17,9 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.proto_json_utils import parse_dict
 from mlflow.utils.validation import _validate_model_name
 
-from mlops.tracking import plugin_models
+from mlops.tracking.plugin import models as plugin_models
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_runs import hindered_run, mlflows_errors, present_url, writable_run
+from mlops.tracking.plugin.runs import hindered_run, mlflows_errors, present_url, writable_run
 
 PENDING = "pending"
 """In place of a version's number, until the server gave one."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlflow.entities import FileInfo
 
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_entities import journaled_operations
+from mlops.tracking.plugin.entities import journaled_operations
 
 
 def journaled(run: OpenRun, model: str | None) -> dict[str, Path]:

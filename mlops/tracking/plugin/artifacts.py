@@ -19,9 +19,10 @@ from mlflow.utils.async_logging.run_operations import RunOperations
 
 from mlops.binding.artifacts import BoundArtifacts
 from mlops.binding.fluent import ContextExecutor
-from mlops.tracking import plugin_files, plugin_models
+from mlops.tracking.plugin import files as plugin_files
+from mlops.tracking.plugin import models as plugin_models
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_runs import known_run, mlflows_errors, present_url, settle
+from mlops.tracking.plugin.runs import known_run, mlflows_errors, present_url, settle
 
 _OWNER = re.compile(r"/(?P<owner>[^/]+)/artifacts(?:/(?P<below>.*))?$")
 """The id of a run or logged model, in the URI of its artifacts."""

@@ -31,17 +31,18 @@ from mlflow.utils.validation import _validate_tag
 
 from mlops.binding.context import current_binding
 from mlops.entities import RunStatus as OurStatus
-from mlops.tracking import open_runs, plugin_models
+from mlops.tracking import open_runs
+from mlops.tracking.plugin import models as plugin_models
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.plugin_entities import (
+from mlops.tracking.plugin.entities import (
     LOCAL_EXPERIMENT,
     entity_of,
     journaled_entity,
     journaled_history,
     local_experiment,
 )
-from mlops.tracking.plugin_records import record, record_call
-from mlops.tracking.plugin_runs import (
+from mlops.tracking.plugin.records import record, record_call
+from mlops.tracking.plugin.runs import (
     at_server,
     ended_by_mlflow,
     hindered_run,
