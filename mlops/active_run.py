@@ -61,7 +61,7 @@ class ActiveRun:
         self.outer: ActiveRun | None = None
         """The run of the block in which it was started."""
         self._status = RunStatus.RUNNING
-        self._ending = threading.Lock()
+        self._ending = threading.RLock()
         self._process = os.getpid()
         self._thread = threading.current_thread()
         self._in_block = False
@@ -268,7 +268,7 @@ def _end_all_at_exit() -> None:
     for run in reversed(list(_open.values())):
         try:
             run.at_exit()
-        except (MLOpsError, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the others must end, too
             _log.warning("run %r (%s) did not end as it should: %r", run.name, run.key, error)
 
 

@@ -48,8 +48,11 @@ class RunStatus(StrEnum):
     KILLED = "KILLED"
 
 
-RUN_KEY = "mlops.run_key"
-"""The tag that holds a run's key at the server."""
+RUN_KEY, MODEL_KEY, VERSION_KEY = "mlops.run_key", "mlops.model_key", "mlops.version_key"
+"""Tags that hold the keys of runs, logged models and model versions at the server: what was journaled is
+found again by them, so that it is made exactly once."""
+PENDING_VERSION = "pending"
+"""In place of a model version's number, where MLflow wants a text, until the server gave one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,16 @@ from mlops.tracking import codec, output
 from mlops.tracking.batch import Batch, Item, body
 from mlops.tracking.journal import RunJournal
 from mlops.tracking.operations import Operations
+from mlops.tracking.pending import refused
 from mlops.tracking.rest import ServerRefusal
-from mlops.tracking.run_folder import Opening, RunFolder, confirm, confirmed, forget
+from mlops.tracking.run_folder import (
+    Opening,
+    RunFolder,
+    confirm,
+    confirmed,
+    forget,
+    is_key,
+)
 from mlops.tracking.segment import is_written_to, records, torn_bytes
 from mlops.tracking.server import MLflowServer
 
@@ -114,22 +122,37 @@ class Delivery:
 
     def _ensure_run(self) -> None:
         if self.mlflow_id is None:
-            known = self.opening.mlflow_id
-            self.mlflow_id = known or self.server.create_run(self._resolved_opening())
+            self.mlflow_id = self.opening.mlflow_id or self._create_run()
             self.folder.know_as(self.mlflow_id)
         if self.journal is not None:
             self.journal.mlflow_id = self.mlflow_id
 
-    def _resolved_opening(self) -> Opening:
-        parent = self.opening.tags.get("mlflow.parentRunId")
-        if not parent:
+    def _create_run(self) -> str:
+        opening = self._with_parents_id()
+        if self._is_listed("run"):
+            return self.server.create_run(replace(opening, experiment=None))
+        try:
+            return self.server.create_run(opening)
+        except ServerRefusal as refusal:
+            if refusal.status == 403 or refusal.status >= 500 or opening.experiment is None:
+                raise
+            # Such as an experiment that was deleted: what the run recorded is worth more than its place.
+            self._refuse({"op": "run", "experiment": opening.experiment}, str(refusal))
+            return self.server.create_run(replace(opening, experiment=None))
+
+    def _is_listed(self, op: str) -> bool:
+        return any(each.get("op") == op for each in refused(self.folder))
+
+    def _with_parents_id(self) -> Opening:
+        """The opening with the parent's key, if that is what the tag holds, exchanged for its id."""
+        parent = self.opening.tags.get("mlflow.parentRunId", "")
+        if not is_key(parent):
             return self.opening
-        # The parent may have been offline, too: its key is exchanged for its id.
-        known = RunFolder(self.folder.path.parent / parent).mlflow_id()
-        if known is None and RunFolder(self.folder.path.parent / parent).path.exists():
+        folder = RunFolder(self.folder.path.parent / parent)
+        known = folder.mlflow_id() or self.server.find_run(parent)
+        if known is None and folder.is_sound():
             raise ServiceUnavailable("mlflow", f"the parent run {parent} is not delivered yet")
-        resolved = known or self.server.find_run(parent) or parent
-        return replace(self.opening, tags={**self.opening.tags, "mlflow.parentRunId": resolved})
+        return replace(self.opening, tags={**self.opening.tags, "mlflow.parentRunId": known or parent})
 
     # -- segments -------------------------------------------------------------------------------
 
@@ -167,7 +190,10 @@ class Delivery:
     def _read(self, cursor: _Cursor) -> tuple[Batch, dict[str, Any] | None, int]:
         """A batch of metrics, params and tags, or the one operation that comes next."""
         batch, end = Batch(), cursor.at
+        own_end = self.journal.end_of(cursor.segment) if self.journal is not None else None
         for payload, after in records(cursor.segment, cursor.at):
+            if own_end is not None and after > own_end:  # being written this moment
+                break
             try:
                 record = cursor.decoder.decode(payload)
             except ValueError as error:

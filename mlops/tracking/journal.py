@@ -9,26 +9,31 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import secrets
 import shutil
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlops.entities import Run, RunStatus
-from mlops.errors import RunEnded
+from mlops.errors import MLOpsError, RunEnded
 from mlops.installation import write_private
 from mlops.tracking import codec
 from mlops.tracking.copies import full_disk, keep_copy
 from mlops.tracking.records import Records, check_metrics, check_unchanged
 from mlops.tracking.run_folder import Opening, RunFolder, confirmed
 from mlops.tracking.segment import OVERHEAD, SUFFIX, SegmentWriter
+
+_log = logging.getLogger(__name__)
 
 _FIRST, _LARGEST = 1 << 16, 1 << 22
 """Sizes of a run's first segment and of its largest; each is twice the one before."""
@@ -61,11 +66,14 @@ class RunJournal:
         """Called when a segment was begun, so that a sender looks after it (a fork loses its sender)."""
         self._lock_fd = lock
         self._latest: dict[tuple[str, ...], tuple[float, ...]] = {}
+        self._named = max((int(each.name.partition("-")[0]) for each in folder.segments()), default=0)
         self._reset()
         _open.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._inside = False
+        self._late: deque[Callable[[], None]] = deque()
         self._writer: SegmentWriter | None = None
         self._schemas: dict[tuple[str, ...], codec.Schema] = {}
         self._numbers = itertools.count(1)  # never the same twice in a segment
@@ -106,39 +114,56 @@ class RunJournal:
     def metrics(self, metrics: Mapping[str, float], step: int = 0, time_ms: int | None = None) -> None:
         """Record metrics at a step, at `time_ms` (now). Raises `RunEnded`, `InvalidInput`, `JournalError`."""
         now = time.time_ns() // 1_000_000 if time_ms is None else time_ms
-        keys, values = tuple(metrics), tuple(metrics.values())
-        if not keys:
+        if not metrics:
             return
+        # As `_exclusively` does it, without its price: this is what a training loop calls.
         with self._lock:
-            self._check_running()
-            while True:
-                known = self._schemas.get(keys) or self._define(keys)
-                try:
-                    payload = known.pack(codec.POINTS, now, step, known.number, *values)
-                except Exception:  # noqa: BLE001 - whatever a value's own conversion raises
-                    # Once more, slowly: refused by name, or turned into numbers.
-                    metrics, step = check_metrics(metrics, step)
-                    values = tuple(metrics.values())
-                    payload = known.pack(codec.POINTS, now, step, known.number, *values)
-                if self._writer is not None and self._writer.append(payload):
-                    break
-                self._roll(len(payload) + len(known.definition))
-            self._latest[keys] = values
+            if self._inside:
+                self._late.append(partial(self._put_metrics, dict(metrics), step, now))
+                return
+            self._inside = True
+            try:
+                self._put_metrics(metrics, step, now)
+            finally:
+                self._inside = False
+        if self._late:
+            self._make_up()
+
+    def _put_metrics(self, metrics: Mapping[str, float], step: int, now: int) -> None:
+        keys, values = tuple(metrics), tuple(metrics.values())
+        self._check_running()
+        while True:
+            known = self._schemas.get(keys) or self._define(keys)
+            try:
+                payload = known.pack(codec.POINTS, now, step, known.number, *values)
+            except Exception:  # noqa: BLE001 - whatever a value's own conversion raises
+                # Once more, slowly: refused by name, or turned into numbers.
+                metrics, step = check_metrics(metrics, step)
+                values = tuple(metrics.values())
+                payload = known.pack(codec.POINTS, now, step, known.number, *values)
+            if self._writer is not None and self._writer.append(payload):
+                break
+            self._roll(len(payload) + len(known.definition))
+        self._latest[keys] = values
 
     def texts(self, records: Records) -> None:
         """Record checked params and tags. Raises `RunEnded`, `InvalidInput` for a param that changes."""
-        with self._lock:
-            self._check_running()
-            check_unchanged(records.params, self.params)
-            self._append(codec.encode({"op": "texts", "params": records.params, "tags": records.tags}))
-            self.params.update(records.params)
-            self.tags.update(records.tags)
+        self._exclusively(partial(self._put_texts, records))
+
+    def _put_texts(self, records: Records) -> None:
+        self._check_running()
+        check_unchanged(records.params, self.params)
+        self._append(codec.encode({"op": "texts", "params": records.params, "tags": records.tags}))
+        self.params.update(records.params)
+        self.tags.update(records.tags)
 
     def operation(self, operation: Mapping[str, Any]) -> None:
-        """Record what is delivered in order: see `mlops.tracking.delivery`. Raises `RunEnded`."""
-        with self._lock:
-            self._check_running()
-            self._append(codec.encode(dict(operation)))
+        """Record what is performed in order: see `mlops.tracking.operations`. Raises `RunEnded`."""
+        self._exclusively(partial(self._put_operation, dict(operation)))
+
+    def _put_operation(self, operation: dict[str, Any]) -> None:
+        self._check_running()
+        self._append(codec.encode(operation))
 
     def file(
         self, path: Path, artifact_path: str | None, *, model: str | None = None, contents: bool = False
@@ -160,17 +185,16 @@ class RunJournal:
             shutil.rmtree(kept, ignore_errors=True)
             raise
 
-    def end(self, status: RunStatus, tags: Mapping[str, str] | None = None) -> None:
+    def end(self, status: RunStatus) -> None:
         """End the run with this status, and close the segment. Raises `RunEnded`."""
-        with self._lock:
-            self._check_running()
-            ended_ms = time.time_ns() // 1_000_000
-            if tags:
-                self._append(codec.encode({"op": "texts", "params": {}, "tags": dict(tags)}))
-                self.tags.update(tags)
-            self._append(codec.encode({"op": "status", "status": status.value, "time_ms": ended_ms}))
-            self.status, self.ended_ms, self.closed = status, ended_ms, True
-            self._close()
+        self._exclusively(partial(self._put_end, status))
+
+    def _put_end(self, status: RunStatus) -> None:
+        self._check_running()
+        ended_ms = time.time_ns() // 1_000_000
+        self._append(codec.encode({"op": "status", "status": status.value, "time_ms": ended_ms}))
+        self.status, self.ended_ms, self.closed = status, ended_ms, True
+        self._close()
 
     def reopen(self) -> bool:
         """Go on with a run that this process has ended; False when its delivery is done with it."""
@@ -247,6 +271,30 @@ class RunJournal:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _exclusively(self, put: Callable[[], None]) -> None:
+        """Do `put` alone. A signal's handler may interrupt another one in the same thread: then it is put
+        off, for the microseconds until that one is done."""
+        with self._lock:
+            if self._inside:
+                self._late.append(put)
+                return
+            self._inside = True
+            try:
+                put()
+            finally:
+                self._inside = False
+        if self._late:
+            self._make_up()
+
+    def _make_up(self) -> None:
+        while self._late:
+            try:
+                self._exclusively(self._late.popleft())
+            except IndexError:  # another thread was quicker
+                return
+            except MLOpsError as error:  # its caller, a signal's handler, is gone
+                _log.warning("run %s: not recorded: %s", self.key, error.message)
+
     def _check_running(self) -> None:
         if self.closed:
             raise RunEnded(self.opening.project, self.key)
@@ -276,7 +324,8 @@ class RunJournal:
         self.on_segment()
 
     def _begin_segment(self, size: int, least: int) -> SegmentWriter:
-        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(2)}{SUFFIX}"
+        self._named = max(time.time_ns(), self._named + 1)  # the clock may go back, the order must not
+        name = f"{self._named:020d}-{os.getpid()}-{secrets.token_hex(2)}{SUFFIX}"
         try:
             return SegmentWriter(self.folder.path / name, size)
         except FileNotFoundError:  # ended and delivered by the process that owns it

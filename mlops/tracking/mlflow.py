@@ -20,7 +20,7 @@ from mlops.tracking.archive import MLflowArchive
 from mlops.tracking.delivery import Delivery
 from mlops.tracking.journal import RunJournal, snapshot
 from mlops.tracking.open_runs import OpenRun
-from mlops.tracking.records import check_artifact, check_records, check_tags
+from mlops.tracking.records import check_artifact, check_records, check_start
 from mlops.tracking.rest import Rest
 from mlops.tracking.run_folder import KEY_PREFIX, Opening, new_key, run_folders
 from mlops.tracking.server import MLflowServer
@@ -80,7 +80,7 @@ class MLflowTracker(MLflowArchive):
 
     def start_run(self, name: str | None, tags: Mapping[str, str], experiment_name: str | None) -> Run:
         """See `RunTracker.start_run`; a server is waited for at most a second."""
-        checked = check_tags(tags)
+        checked = check_start(name, tags, experiment_name)
         self._recover()
         key = new_key()
         opening = Opening(
@@ -92,23 +92,27 @@ class MLflowTracker(MLflowArchive):
             tags={**source_tags(), **checked},
         )
         run = OpenRun(RunJournal.create(self._journal, opening), self._server)
-        return run.read() if run.wait_for_id() else snapshot(run.journal)
+        run.wait_for_id()
+        return self.snapshot(run.journal.key)
 
     def resume_run(self, run_id: str) -> Run:
         """See `RunTracker.resume_run`."""
         known = self._find(run_id)
         if known is not None and (not known.journal.closed or known.reopen()):
-            return known.read()
+            return self.snapshot(known.journal.key)
         folder = self._folder(run_id)
         if folder is not None:
-            sender.current().hand_over(folder.path)
+            sender.current().hand_over(folder.path, open_runs.DOWN_S)
+            folder = self._folder(run_id)  # it may have been delivered meanwhile
+        if folder is not None:
             journal = RunJournal.join(folder)
         else:
             journal = RunJournal.create(self._journal, self._resumed(run_id))
         run = OpenRun(journal, self._server)
         if journal.owned:
             journal.operation({"op": "status", "status": RunStatus.RUNNING.value})
-        return run.read() if run.wait_for_id() else snapshot(run.journal)
+        run.wait_for_id()
+        return self.snapshot(journal.key)
 
     def end_run(self, run_id: str, status: RunStatus) -> Run:
         """See `RunTracker.end_run`; waits until everything is delivered, up to the setting. A run that
@@ -120,9 +124,10 @@ class MLflowTracker(MLflowArchive):
         run = self._writing(run_id)
         if run.journal.owned:
             run.journal.end(status)
-            return run.read() if run.flush_or_tell(self._flush_s) else snapshot(run.journal)
-        run.journal.leave()
-        return snapshot(run.journal)
+            run.flush_or_tell(self._flush_s)
+        else:
+            run.journal.leave()
+        return self.snapshot(run.journal.key)
 
     def log(
         self,
@@ -212,7 +217,8 @@ class MLflowTracker(MLflowArchive):
         mlflow_id, key = (None, run_id) if run_id.startswith(KEY_PREFIX) else (run_id, run_id)
         name, started = "", time.time_ns() // 1_000_000
         try:
-            found = self._server.read(self._at_server(run_id))
+            with self._server.rest.within(open_runs.DOWN_S):
+                found = self._server.read(self._at_server(run_id))
         except MLOpsError as error:
             if isinstance(error, RunNotFound):
                 raise

@@ -103,7 +103,7 @@ class OpenRun:
 
 
 _runs: dict[str, OpenRun] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 _MOST = 1000
 """So many runs are remembered; beyond, those that are over are forgotten."""
 
@@ -139,7 +139,7 @@ def workspaces() -> set[str]:
 
 def _after_fork_in_child() -> None:
     global _lock
-    _lock = threading.Lock()  # another thread of the parent may have held it
+    _lock = threading.RLock()  # another thread of the parent may have held it
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

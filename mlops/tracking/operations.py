@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops.entities import RunStatus
+from mlops.installation import write_private
 from mlops.tracking.run_folder import JOURNAL_SCHEME, RunFolder
 from mlops.tracking.server import MLflowServer
 
@@ -96,7 +97,7 @@ class Operations:
         request = self._exchange(operation["body"])
         request["experiment_id"] = self.server.run(self._run_id)["info"]["experiment_id"]
         self.models[operation["id"]] = self.server.create_model(operation["id"], request)
-        (self.folder.path / "models.json").write_text(json.dumps(self.models), encoding="utf-8")
+        write_private(self.folder.path / "models.json", json.dumps(self.models))
 
     def _create_version(self, operation: dict[str, Any]) -> None:
         request = self._exchange(operation["body"])

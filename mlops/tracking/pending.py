@@ -104,11 +104,7 @@ def is_held(folder: RunFolder) -> bool:
 
 def waits(folder: RunFolder) -> bool:
     """Whether the run has something left to send that no living process delivers."""
-    try:
-        folder.opening()
-    except JournalError:
-        return False
-    return not _is_kept_for_refused(folder) and not is_held(folder)
+    return folder.is_sound() and not _is_kept_for_refused(folder) and not is_held(folder)
 
 
 def unsent(folder: RunFolder) -> int:

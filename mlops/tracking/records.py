@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlops.entities import DataVersion
+from mlops.entities import MODEL_KEY, RUN_KEY, VERSION_KEY, DataVersion
 from mlops.errors import InvalidInput
 
 _KEY = re.compile(r"[\w\-./: ]+")
 _KEY_RULE = "Use letters, digits, `_`, `-`, `.`, `:`, `/` and spaces."
 MAX_KEY = 250
+MAX_NAME = 250
 _INT64 = 1 << 63
+_RESERVED = frozenset({RUN_KEY, MODEL_KEY, VERSION_KEY})
 MAX_PARAM = 6000
 MAX_TAG = 8000
 
@@ -67,7 +69,19 @@ def check_metrics(metrics: Mapping[str, object], step: object) -> tuple[dict[str
 
 def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Check a run's tags; raises `InvalidInput`."""
+    if ours := sorted(_RESERVED.intersection(tags)):
+        raise InvalidInput("tags", ours[0], "is the platform's own", remedy="Use another key.")
     return {_key("tags", k): _text(f"tags[{k}]", str(v), MAX_TAG) for k, v in tags.items()}
+
+
+def check_start(name: str | None, tags: Mapping[str, str], experiment_name: str | None) -> dict[str, str]:
+    """Check what a run is started with; returns its tags. Raises `InvalidInput`."""
+    for field_name, value in (("run_name", name), ("experiment_name", experiment_name)):
+        if value is not None:
+            if not isinstance(value, str) or (field_name == "experiment_name" and not value.strip()):
+                raise InvalidInput(field_name, value, "is no name", remedy="Give a text.")
+            _text(field_name, value, MAX_NAME)
+    return check_tags(tags)
 
 
 def check_unchanged(params: Mapping[str, str], recorded: Mapping[str, str]) -> None:

@@ -11,7 +11,9 @@ import base64
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,8 +26,7 @@ from mlops.errors import MLOpsError, ServiceUnavailable, Unauthorized
 
 API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-_TIMEOUT_S = (5.0, 60.0)
-"""To connect, and for each answer."""
+_CONNECT_S, _ANSWER_S = 3.0, 60.0
 
 
 class ServerRefusal(Exception):
@@ -52,11 +53,27 @@ class Rest:
         self._headers = {WORKSPACE_HEADER: workspace}
         self._basic = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
         self._local = threading.local()
+        self._answered = time.monotonic()
+        self._uploads = 0
 
     @property
     def url(self) -> str:
         """The server's URL now."""
         return self._url().rstrip("/")
+
+    def silent_since(self, moment: float) -> float:
+        """Seconds since the last answer, or since `moment` (`time.monotonic()`) if that is later; 0 while a
+        file is uploaded."""
+        return 0.0 if self._uploads else time.monotonic() - max(moment, self._answered)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Wait no longer than that for the calls this thread makes inside, all together."""
+        self._local.deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._local.deadline = None
 
     def call(
         self,
@@ -85,16 +102,24 @@ class Rest:
         with file.open("rb") as stream:
             # An empty file: `requests` would leave the body out, and wait for none.
             data: Any = stream if file.stat().st_size else b""
-            self._send("PUT", f"{_ARTIFACTS}/{quote(to)}", data=data, params=None, headers={})
+            self._uploads += 1
+            try:
+                self._send("PUT", f"{_ARTIFACTS}/{quote(to)}", data=data, params=None, headers={})
+            finally:
+                self._uploads -= 1
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         request["headers"] |= self._headers
+        deadline: float | None = getattr(self._local, "deadline", None)
+        left = _ANSWER_S if deadline is None else max(deadline - time.monotonic(), 0.01)
+        timeout = (min(_CONNECT_S, left), left)
         try:
             answer = self._session().request(
-                method, self.url + path, timeout=_TIMEOUT_S, auth=self._authorize, **request
+                method, self.url + path, timeout=timeout, auth=self._authorize, **request
             )
         except requests.RequestException as error:
             raise ServiceUnavailable("mlflow", str(error).partition("\n")[0][:300]) from error
+        self._answered = time.monotonic()
         if answer.ok:
             return answer
         raise _refusal(answer)

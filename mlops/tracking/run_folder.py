@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,11 +28,17 @@ KEY_PREFIX = "r-"
 """Tells a run's key from MLflow's ids, which are hexadecimal."""
 JOURNAL_SCHEME = "mlops-journal"
 """Of the artifact URI `mlops-journal:/<key>…` of what has no place at the server yet."""
+_KEY = re.compile(rf"{KEY_PREFIX}[0-9a-f]{{32}}")
 
 
 def new_key() -> str:
     """A key that no other run has."""
     return f"{KEY_PREFIX}{uuid.uuid4().hex}"
+
+
+def is_key(text: str) -> bool:
+    """Whether it has the form of a run's key."""
+    return _KEY.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,14 @@ class RunFolder:
             raise JournalError(
                 self.path, f"run.json is damaged: {error}", remedy="Look at the folder, then delete it."
             ) from error
+
+    def is_sound(self) -> bool:
+        """Whether there is a run here that can be delivered."""
+        try:
+            self.opening()
+        except JournalError:
+            return False
+        return True
 
     def segments(self) -> list[Path]:
         """Its segments, oldest first."""

@@ -15,15 +15,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mlops.errors import MLOpsError
+from mlops.errors import MLOpsError, ServiceUnavailable
 from mlops.tracking.delivery import Delivery
 from mlops.tracking.journal import RunJournal
+from mlops.tracking.rest import Rest
 
 _log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.5
 """Between two rounds: what comes in meanwhile is sent together."""
 _SYNC_S = 0.5
+_SILENT_S = 5.0
+"""So long a request may go without an answer while somebody waits; an upload may take longer."""
 _PORTION = 20
 """Requests for one run before the next run has its turn."""
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 10.0
@@ -78,14 +81,16 @@ class Sender:
         if delivery not in self._paces:
             self.add(Delivery(delivery.folder, delivery.server, delivery.journal))
 
-    def hand_over(self, folder: Path) -> None:
-        """Let go of a run that an earlier process left, so that this one can go on with it."""
+    def hand_over(self, folder: Path, timeout_s: float) -> None:
+        """Let go of a run that an earlier process left, so that this one can go on with it; waits for a
+        request that is under way, at most `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
         with self._changed:
             for each in [each for each in self._paces if each.journal is None and each.folder.path == folder]:
-                while self._busy is each:
-                    self._changed.wait()
-                del self._paces[each]
-                each.release()
+                while self._busy is each and (left := deadline - time.monotonic()) > 0:
+                    self._changed.wait(left)
+                if self._busy is not each and self._paces.pop(each, None) is not None:
+                    each.release()
 
     def abandon(self) -> None:
         """Let go of everything, as a forked child must."""
@@ -93,10 +98,11 @@ class Sender:
             each.abandon()
 
     def flush(self, journal: RunJournal, done: Callable[[], bool], timeout_s: float, down_s: float) -> bool:
-        """Hurry the run, and wait until `done()`: at most `timeout_s`, and at most `down_s` for a server
-        that does not answer. Returns whether it is done."""
+        """Hurry the run, and wait until `done()`: at most `timeout_s`, at most `down_s` for a server that
+        cannot be reached, and `_SILENT_S` for one that is reached and does not answer. Returns whether it
+        is done."""
         begun = time.monotonic()
-        pace = self._pace_of(journal)
+        pace, rest = self._pace_of(journal), self._rest_of(journal)
         with self._changed:
             pace.not_before = 0.0
             self._hurry = True
@@ -104,7 +110,8 @@ class Sender:
         while not done():  # outside the lock: it takes the journal's
             waited = time.monotonic() - begun
             down = pace.error is not None and pace.failed_at > begun
-            if waited >= (min(down_s, timeout_s) if down else timeout_s):
+            silent = rest is not None and rest.silent_since(begun) >= _SILENT_S
+            if silent or waited >= (min(down_s, timeout_s) if down else timeout_s):
                 return False
             with self._changed:
                 self._changed.wait(0.02)
@@ -118,6 +125,11 @@ class Sender:
         with self._changed:
             found = [pace for each, pace in self._paces.items() if each.journal is journal]
         return found[0] if found else _Pace()
+
+    def _rest_of(self, journal: RunJournal) -> Rest | None:
+        with self._changed:
+            found = [each.server.rest for each in self._paces if each.journal is journal]
+        return found[0] if found else None
 
     # -- threads --------------------------------------------------------------------------------
 
@@ -174,6 +186,10 @@ class Sender:
     def _note(self, delivery: Delivery, pace: _Pace, error: MLOpsError) -> None:
         with self._changed:
             pace.failed(error)
+            if isinstance(error, ServiceUnavailable):  # so will the other runs of that server find it
+                for other, its in self._paces.items():
+                    if other.server.rest is delivery.server.rest and other.journal is None:
+                        its.not_before = max(its.not_before, pace.not_before)
             self._changed.notify_all()
 
     def _sync_for_ever(self) -> None:

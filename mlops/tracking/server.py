@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from mlops.entities import RUN_KEY, Run, RunStatus
+from mlops.entities import MODEL_KEY, RUN_KEY, VERSION_KEY, Run, RunStatus
 from mlops.tracking.rest import Rest, ServerRefusal
 from mlops.tracking.run_folder import Opening
 
-MODEL_KEY = "mlops.model_key"
-VERSION_KEY = "mlops.version_key"
-"""Tags by which, as runs by theirs, what was journaled is found again: it is made exactly once."""
 _PAGE = 1000
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -139,7 +136,7 @@ class MLflowServer:
         found = self.rest.call(
             "GET",
             "/model-versions/search",
-            query={"filter": f"name = '{name}' and tags.`{VERSION_KEY}` = '{key}'", "max_results": 1},
+            query={"filter": f"name = {_quoted(name)} and tags.`{VERSION_KEY}` = '{key}'", "max_results": 1},
         )
         if versions := found.get("model_versions"):
             return dict(versions[0])
@@ -197,6 +194,10 @@ class MLflowServer:
     def _page(self, experiment: str, run_id: str) -> str:
         page = f"{self.rest.url}/#/experiments/{experiment}/runs/{run_id}"
         return f"{page}?workspace={quote(self.workspace, safe='')}"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if "'" in name else f"'{name}'"
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:

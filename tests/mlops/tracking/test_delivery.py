@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mlops.entities import DataVersion, RunStatus
-from mlops.errors import MLOpsError, ServiceUnavailable
+from mlops.errors import ServiceUnavailable
 from mlops.tracking import pending
 from mlops.tracking.delivery import Delivery
 from mlops.tracking.journal import RunJournal
@@ -135,7 +135,8 @@ def test_inputs_arrive(lab: Lab) -> None:
     dataset = {"name": data.path, "digest": data.hash[:36], "source_type": "dvc", "source": "{}"}
     body = {"run_id": run.key, "datasets": [{"tags": [], "dataset": dataset}]}
     run.operation({"op": "call", "method": "POST", "path": "/runs/log-inputs", "body": body})
-    run.end(RunStatus.FAILED, {"mlops.error": "ValueError: no"})
+    run.texts(check_records(None, None, {"mlops.error": "ValueError: no"}, 0, None))
+    run.end(RunStatus.FAILED)
     lab.deliver(run)
     (found,) = lab.run(run.key)["inputs"]["dataset_inputs"]
     assert found["dataset"]["name"] == "data/raw"
@@ -176,18 +177,19 @@ def test_what_a_deleted_run_was_sent_is_kept_as_refused(lab: Lab) -> None:
     assert len(lab.runs(run.key)) == 1
 
 
-def test_a_run_of_a_deleted_experiment_waits_in_the_journal(lab: Lab) -> None:
+def test_a_run_of_a_deleted_experiment_goes_to_the_projects_own(lab: Lab) -> None:
     name = f"gone-{os.urandom(4).hex()}"
     experiment = lab.rest.call("POST", "/experiments/create", {"name": name})["experiment_id"]
     lab.rest.call("POST", "/experiments/delete", {"experiment_id": experiment})
     run = lab.create(experiment=name)
     run.metrics({"a": 1.0})
     run.end(RunStatus.FINISHED)
-    with pytest.raises(MLOpsError, match=run.key):
-        lab.deliver(run)
-    assert run.folder.segments()
-    lab.rest.call("POST", "/experiments/restore", {"experiment_id": experiment})
-    assert Delivery(run.folder, lab.server).mlflow_id is None
+    lab.deliver(run)
+    assert lab.run(run.key)["info"]["experiment_id"] == lab.server.experiment_id
+    assert len(lab.history(run.key, "a")) == 1
+    (record,) = refused(run)
+    assert (record["op"], record["experiment"]) == ("run", name)
+    assert "deleted" in record["reason"]
 
 
 def cut_after(path: str, times: int = 1) -> Any:

@@ -132,7 +132,7 @@ def test_an_operation_that_json_cannot_hold_is_not_recorded(run: RunJournal) -> 
 def test_an_ended_run_takes_nothing_more(run: RunJournal, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"1")
     run.metrics({"a": 1.0})
-    run.end(RunStatus.FINISHED, {"why": "done"})
+    run.end(RunStatus.FINISHED)
     before = read(run)
     calls: list[Callable[[], None]] = [
         lambda: run.metrics({"a": 1.0}),
@@ -146,7 +146,7 @@ def test_an_ended_run_takes_nothing_more(run: RunJournal, tmp_path: Path) -> Non
             call()
     assert read(run) == before
     assert not run.folder.files.exists()
-    assert [each["op"] for each in before[1:] if isinstance(each, dict)] == ["texts", "status"]
+    assert [each["op"] for each in before[1:] if isinstance(each, dict)] == ["status"]
     assert not any(is_written_to(each) for each in run.folder.segments())
 
 
