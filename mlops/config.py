@@ -70,8 +70,9 @@ class MLOpsConfig(BaseSettings):
     """How long `mlops:start` waits for every service to be healthy, in seconds."""
 
     flush_timeout_s: float = Field(default=60.0, ge=0, allow_inf_nan=False)
-    """How long the end of a run waits until the server has everything, in seconds; a server that does not
-    answer is waited for at most one second. What is left then is sent later, and nothing is lost."""
+    """How long the end of a run waits until the server has everything, in seconds; a server that cannot be
+    reached is waited for at most one, one that does not answer at most five. What is left then is sent
+    later, and nothing is lost."""
 
     capture_output: bool = True
     """Whether what a run prints is kept as its log."""

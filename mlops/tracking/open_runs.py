@@ -25,7 +25,7 @@ from mlops.tracking.server import MLflowServer
 _log = logging.getLogger(__name__)
 
 DOWN_S = 1.0
-"""The longest wait for a server that does not answer."""
+"""The longest wait for a server that cannot be reached, in seconds."""
 
 
 class OpenRun:
@@ -61,7 +61,7 @@ class OpenRun:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until the server has everything this process wrote, at most `timeout_s`, and at most a
-        second for a server that does not answer. Returns whether it has."""
+        second for a server that cannot be reached. Returns whether it has."""
         return self._flush(lambda: self.journal.delivered, timeout_s)
 
     def flush_or_tell(self, timeout_s: float) -> bool:
