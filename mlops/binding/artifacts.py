@@ -1,24 +1,10 @@
-"""MLflow's artifacts as one project: downloads stay bound, and uploads to any store MLflow knows.
-
-MLflow fetches artifacts in a thread pool; its threads would be outside any project.
-"""
+"""Uploads to any store of artifacts that MLflow knows."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
-
-from mlops.binding.fluent import ContextExecutor
 from mlops.errors import ServiceUnavailable
-
-
-class BoundArtifacts(MlflowArtifactsRepository):
-    """MLflow's proxied artifacts, fetched in the context of the caller."""
-
-    def _create_thread_pool(self) -> ThreadPoolExecutor:
-        return ContextExecutor(self.max_workers, thread_name_prefix="mlflow-artifacts")
 
 
 def upload(artifact_uri: str, folder: Path, below: str) -> None:

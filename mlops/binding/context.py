@@ -42,7 +42,7 @@ class Binding:
 
 _binding: ContextVar[Binding | None] = ContextVar("mlops_mlflow_binding", default=None)
 _of_process: list[Binding] = []
-"""The bindings of a notebook's open runs, whose cells share no context; the last counts."""
+"""The bindings of runs left open, as in a notebook, whose cells share no context."""
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def bind(binding: Binding) -> Iterator[None]:
 
 @contextmanager
 def bind_process(binding: Binding) -> Iterator[None]:
-    """Make every MLflow call that no context binds the binding's."""
+    """Make every MLflow call that no context binds the binding's, while no other workspace's is such."""
     _of_process.append(binding)
     try:
         yield
@@ -67,7 +67,14 @@ def bind_process(binding: Binding) -> Iterator[None]:
 
 def current_binding() -> Binding | None:
     """The binding of this context, else the process's, or None."""
-    return _binding.get() or (_of_process[-1] if _of_process else None)
+    return _binding.get() or process_binding()
+
+
+def process_binding() -> Binding | None:
+    """The last binding of the whole process. None while there are several workspaces': of a call outside
+    any context nobody could say whose it is."""
+    bindings = list(_of_process)
+    return bindings[-1] if len({each.workspace for each in bindings}) == 1 else None
 
 
 class WorkspaceHeaders:

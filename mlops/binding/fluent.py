@@ -19,7 +19,7 @@ from typing import Any
 
 import wrapt
 
-from mlops.binding.context import Binding, bind, bind_process, current_binding
+from mlops.binding.context import Binding, bind, bind_process, current_binding, process_binding
 
 
 class ContextExecutor(ThreadPoolExecutor):
@@ -50,8 +50,8 @@ class _Runs:
 
 
 _active: ContextVar[_Runs | None] = ContextVar("mlops_active_runs", default=None)
-_of_process: list[_Runs] = []
-"""The open runs of a notebook, whose cells share no context; the last counts."""
+_of_process: list[tuple[Binding, _Runs]] = []
+"""The runs left open, as in a notebook, whose cells share no context; the last counts."""
 
 
 _awaited: list[str] = []
@@ -59,7 +59,10 @@ _awaited: list[str] = []
 
 
 def _held() -> _Runs | None:
-    return _active.get() or (_of_process[-1] if _of_process else None)
+    if (active := _active.get()) is not None:
+        return active
+    binding = process_binding()
+    return next((runs for bound, runs in reversed(_of_process) if bound == binding), None)
 
 
 class _ContextStack:
@@ -106,8 +109,12 @@ def current_run(make: Callable[[], Any], binding: Binding) -> Iterator[None]:
 
 @contextmanager
 def process_run(make: Callable[[], Any], binding: Binding) -> Iterator[None]:
-    """Make a run the active one of the whole process, wherever no context has its own: for notebooks."""
-    held = _Runs(make)
+    """Make a run the active one of the whole process, wherever no context has its own: for notebooks.
+
+    While such runs of several workspaces are open none of them is, and MLflow's calls outside a context
+    raise.
+    """
+    held = binding, _Runs(make)
     with bind_process(binding):
         _of_process.append(held)
         _follow()
@@ -132,7 +139,9 @@ def _prepare(mlflow: Any) -> None:
 
     from mlops.binding.session import use_server
 
-    if binding := current_binding():
+    current = current_binding()
+    # Of several workspaces none is current; their servers must be known all the same, to refuse a call.
+    for binding in [current] if current else [bound for bound, _ in _of_process]:
         use_server(binding.url)
         if mlflow.get_tracking_uri() != binding.url:
             mlflow.set_tracking_uri(binding.url)

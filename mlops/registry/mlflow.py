@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlops.binding.context import Binding, current_binding
 from mlops.binding.fluent import current_run
 from mlops.binding.session import MLflowSession
-from mlops.entities import ModelVersion
+from mlops.entities import PENDING_VERSION, VERSION_KEY, ModelVersion
 from mlops.errors import InvalidInput, ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _LOGGED_MODEL = "models:/"
-_VERSION_KEY = "mlops.version_key"
-"""The tag by which a version from a journal is found again."""
-_PENDING = "pending"
-"""In place of a version's number, while it waits in a journal."""
 
 
 class MLflowRegistry:
@@ -105,7 +101,7 @@ class MLflowRegistry:
         return self._session.calls(ModelNotFound(self.project, name, version), "name", name)
 
     def _version(self, found: MLflowVersion, aliases: dict[str, Any] | None = None) -> ModelVersion:
-        version = int(found.version) if found.version != _PENDING else None
+        version = int(found.version) if found.version != PENDING_VERSION else None
         held = found.aliases if aliases is None else [a for a, v in aliases.items() if int(v) == version]
         return ModelVersion(
             project=self.project,
@@ -115,7 +111,7 @@ class MLflowRegistry:
             flavor=found.tags.get("flavor", ""),
             created_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
             aliases=tuple(sorted(held)),
-            tags={key: value for key, value in found.tags.items() if key != _VERSION_KEY},
+            tags={key: value for key, value in found.tags.items() if key != VERSION_KEY},
             source=found.source,
         )
 

@@ -15,13 +15,13 @@ from mlflow.entities import FileInfo
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artifact_path
+from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 from mlflow.utils.async_logging.run_operations import RunOperations
 
-from mlops.binding.artifacts import BoundArtifacts
 from mlops.binding.fluent import ContextExecutor
+from mlops.tracking.open_runs import OpenRun
 from mlops.tracking.plugin import files as plugin_files
 from mlops.tracking.plugin import models as plugin_models
-from mlops.tracking.open_runs import OpenRun
 from mlops.tracking.plugin.runs import known_run, mlflows_errors, present_url, settle
 
 _OWNER = re.compile(r"/(?P<owner>[^/]+)/artifacts(?:/(?P<below>.*))?$")
@@ -124,12 +124,19 @@ class _Journaling(ArtifactRepository):
         raise NotImplementedError
 
 
-class JournaledArtifacts(_Journaling, BoundArtifacts):
+class _BoundArtifacts(MlflowArtifactsRepository):
+    """MLflow's proxied artifacts. It fetches them in a thread pool, which would be outside any project."""
+
+    def _create_thread_pool(self) -> ThreadPoolExecutor:
+        return ContextExecutor(self.max_workers, thread_name_prefix="mlflow-artifacts")
+
+
+class JournaledArtifacts(_Journaling, _BoundArtifacts):
     """Scheme `mlflow-artifacts`: the server's artifacts."""
 
     def _at_server(self) -> Any:
         url = present_url(self.tracking_uri)
-        return super(_Journaling, self) if url == self.tracking_uri else BoundArtifacts(self._uri, url)
+        return super(_Journaling, self) if url == self.tracking_uri else _BoundArtifacts(self._uri, url)
 
 
 class LocalArtifacts(_Journaling):

@@ -24,7 +24,7 @@ from mlops.errors import MLOpsError
 from mlops.tracking import sender
 from mlops.tracking.open_runs import OpenRun
 from mlops.tracking.plugin.entities import LOCAL_EXPERIMENT
-from mlops.tracking.plugin.runs import known_run, mlflows_errors
+from mlops.tracking.plugin.runs import known_run, mentioned, mlflows_errors
 from mlops.tracking.rest import ServerRefusal
 from mlops.tracking.run_folder import JOURNAL_SCHEME
 
@@ -57,7 +57,7 @@ def real_id(model_id: str) -> str:
 
 def exchanged(text: str) -> str:
     """A request with local ids of models replaced by MLflow's."""
-    return _ID.sub(lambda found: real_id(found.group()), text) if "m-" in text else text
+    return _ID.sub(lambda found: mentioned(found.group(), real_id), text)
 
 
 def known_model(model_id: str) -> LoggedModel:

@@ -17,12 +17,11 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.proto_json_utils import parse_dict
 from mlflow.utils.validation import _validate_model_name
 
-from mlops.tracking.plugin import models as plugin_models
+from mlops.entities import PENDING_VERSION
 from mlops.tracking.open_runs import OpenRun
+from mlops.tracking.plugin import models as plugin_models
 from mlops.tracking.plugin.runs import hindered_run, mlflows_errors, present_url, writable_run
 
-PENDING = "pending"
-"""In place of a version's number, until the server gave one."""
 _REGISTER_S = 600.0
 """The longest wait for a version's number: its files are uploaded before."""
 _MODELS = "models:/"
@@ -90,7 +89,7 @@ class JournalRegistry(RestStore):
         now = time.time_ns() // 1_000_000
         return ModelVersion(
             name=name,
-            version=PENDING,
+            version=PENDING_VERSION,
             creation_timestamp=now,
             last_updated_timestamp=now,
             description=description,
@@ -102,7 +101,7 @@ class JournalRegistry(RestStore):
         )
 
     def _await_model_version_creation_impl(self, mv: ModelVersion, *args: Any, **more: Any) -> None:
-        if mv.version != PENDING:
+        if mv.version != PENDING_VERSION:
             super()._await_model_version_creation_impl(mv, *args, **more)
 
 

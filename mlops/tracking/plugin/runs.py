@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
@@ -72,6 +72,15 @@ def at_server(run_id: str) -> str:
     if run is not None:
         settle(run)
     return run.id if run is not None else run_id
+
+
+def mentioned(local_id: str, exchange: Callable[[str], str]) -> str:
+    """MLflow's id of what a text mentions. Another project's stays: a text may hold anything, and the
+    server decides about it."""
+    try:
+        return exchange(local_id)
+    except MlflowException:
+        return local_id
 
 
 def hindered_run() -> OpenRun | None:

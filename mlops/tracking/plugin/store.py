@@ -32,8 +32,8 @@ from mlflow.utils.validation import _validate_tag
 from mlops.binding.context import current_binding
 from mlops.entities import RunStatus as OurStatus
 from mlops.tracking import open_runs
-from mlops.tracking.plugin import models as plugin_models
 from mlops.tracking.open_runs import OpenRun
+from mlops.tracking.plugin import models as plugin_models
 from mlops.tracking.plugin.entities import (
     LOCAL_EXPERIMENT,
     entity_of,
@@ -47,6 +47,7 @@ from mlops.tracking.plugin.runs import (
     ended_by_mlflow,
     hindered_run,
     known_run,
+    mentioned,
     mlflows_errors,
     present_url,
     settle,
@@ -59,8 +60,8 @@ _PREFIX = "/api/2.0/mlflow"
 _KEY = re.compile(r"r-[0-9a-f]{32}")
 _OF_RUNS = {api.DeleteTag, api.LogInputs, api.LogModel, api.LinkTracesToRun}
 _OF_MODELS = {api.SetLoggedModelTags, api.DeleteLoggedModelTag, api.LogLoggedModelParamsRequest}
-_MODEL = re.compile(f"{_PREFIX}/logged-models/([^/?]+)")
 """Calls whose answer is empty: they can wait in the journal."""
+_MODEL = re.compile(f"{_PREFIX}/logged-models/([^/?]+)")
 _FIRST_PARAMS = 100
 """So many params the server takes when it makes a logged model."""
 
@@ -279,11 +280,10 @@ def _readable(run_id: str) -> OpenRun | None:
 
 
 def _exchanged(text: str | None) -> str | None:
-    """A request with the keys of this process's runs replaced by MLflow's ids."""
+    """A request with the keys of the project's open runs replaced by MLflow's ids."""
     if not text:
         return text
-    with_runs = _KEY.sub(lambda found: at_server(found.group()), text) if "r-" in text else text
-    return plugin_models.exchanged(with_runs)
+    return plugin_models.exchanged(_KEY.sub(lambda found: mentioned(found.group(), at_server), text))
 
 
 def _run_of_model(model_id: str) -> OpenRun | None:

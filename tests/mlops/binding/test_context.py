@@ -21,6 +21,7 @@ from mlops.binding.context import (
     ProjectExperiment,
     WorkspaceHeaders,
     bind,
+    bind_process,
     current_binding,
 )
 from mlops.binding.session import use_server
@@ -60,6 +61,19 @@ def test_a_new_thread_is_unbound_and_a_copied_context_is_bound() -> None:
             thread.start()
             thread.join()
     assert seen == [None, A]
+
+
+def test_the_process_is_bound_while_its_open_runs_are_of_one_workspace() -> None:
+    with bind_process(A):
+        with bind_process(A):
+            assert current_binding() == A
+            with bind_process(B):
+                assert current_binding() is None
+                assert not WorkspaceHeaders().in_context()
+                with bind(B):
+                    assert current_binding() == B
+        assert current_binding() == A
+    assert current_binding() is None
 
 
 def test_concurrent_tasks_keep_their_own_binding() -> None:
@@ -179,6 +193,35 @@ def test_the_plug_ins_are_entry_points_of_the_distribution() -> None:
     }
     for group, value in declared.items():
         assert value in {point.value for point in importlib.metadata.entry_points(group=group)}, group
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "mlflow",
+        "mlops.binding.artifacts",
+        *(
+            f"mlops.tracking.plugin.{name}"
+            for name in ("artifacts", "entities", "files", "models", "records", "registry", "runs", "store")
+        ),
+    ],
+)
+def test_mlflow_finds_the_plug_ins_whichever_module_is_imported_first(module: str) -> None:
+    code = (
+        f"import {module}\n"
+        "from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry\n"
+        "from mlflow.tracking._tracking_service.utils import _tracking_store_registry as stores\n"
+        "from mlflow.tracking._model_registry.utils import _get_store_registry\n"
+        "made = [stores.get_store_builder('http://host'), _get_store_registry().get_store_builder('http://host')]\n"
+        "files = _artifact_repository_registry._registry\n"
+        "made += [files['mlflow-artifacts'], files['mlops-journal']]\n"
+        "print(*(each.__name__ for each in made))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning:mlflow", "-c", code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["JournalStore", "JournalRegistry", "JournaledArtifacts", "LocalArtifacts"]
 
 
 @pytest.mark.parametrize(

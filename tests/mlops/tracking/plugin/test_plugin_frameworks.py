@@ -85,14 +85,20 @@ def test_a_logger_that_drives_the_client_as_lightnings_does(
     assert read.metrics["loss"] == pytest.approx(1 / 3)
 
 
-def test_system_metrics_are_sampled_by_a_thread_of_mlflow(run: Run, delivered: Callable[[], Run]) -> None:
+def test_system_metrics_are_sampled_by_a_thread_of_mlflow(
+    run: Run, delivered: Callable[[], Run], eventually: Any
+) -> None:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     monitor = SystemMetricsMonitor(run.id, sampling_interval=0.1, samples_before_logging=1)
+
+    def sampled(metrics: dict[str, float]) -> bool:
+        return any(key.startswith("system/") for key in metrics)
+
     monitor.start()
-    time.sleep(1)
+    eventually(lambda: sampled(mlflow.get_run(run.id).data.metrics))
     monitor.finish()
-    assert any(key.startswith("system/") for key in delivered().metrics)
+    assert sampled(delivered().metrics)
 
 
 def test_mlflow_imported_inside_a_run_writes_into_it(

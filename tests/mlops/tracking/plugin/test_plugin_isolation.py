@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from mlops.binding.artifacts import upload
-from mlops.entities import Run
+from mlops.entities import Run, RunStatus
 from mlops.errors import ServiceUnavailable
 from mlops.tracking.mlflow import MLflowTracker
 
@@ -51,6 +53,68 @@ def test_another_projects_run_is_unknown_by_either_id(
                 assert caught.value.error_code == "RESOURCE_DOES_NOT_EXIST"
     read = delivered()
     assert (read.metrics, read.params, "forged" in read.tags) == ({}, {}, False)
+
+
+def outside(call: Callable[[], object]) -> object:
+    """What a thread without a context gets from `call`, or the error it raises."""
+    outcome: list[object] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return outcome[0]
+
+
+def test_of_two_projects_runs_left_open_a_call_without_a_context_reaches_none(
+    tracker: MLflowTracker, other: MLflowTracker
+) -> None:
+    mine, theirs = tracker.start_run(None, {}, None), other.start_run(None, {}, None)
+
+    def log() -> str:
+        mlflow.log_metric("x", 1)
+        return "logged"
+
+    with tracker.activate(mine.key, process=True):
+        assert outside(log) == "logged"
+        with other.activate(theirs.key, process=True):
+            attempts: list[Callable[[], object]] = [
+                lambda: mlflow.log_metric("forged", 1),
+                lambda: mlflow.log_param("forged", 1),
+                lambda: mlflow.start_run(nested=True),
+                lambda: MlflowClient().log_metric(mine.key, "forged", 1),
+                lambda: MlflowClient().log_metric(theirs.key, "forged", 1),
+            ]
+            for attempt in attempts:
+                for outcome in (outside(attempt), outside(lambda call=attempt: copy_context().run(call))):
+                    assert isinstance(outcome, MlflowException)
+                    assert "NoActiveRun" in str(outcome)
+            assert mlflow.active_run() is None
+            with tracker.activate(mine.key):
+                mlflow.log_metric("inside", 2)
+        assert outside(log) == "logged"
+    read = tracker.end_run(mine.key, RunStatus.FINISHED), other.end_run(theirs.key, RunStatus.FINISHED)
+    assert [each.metrics for each in read] == [{"x": 1.0, "inside": 2.0}, {}]
+    assert [each.params for each in read] == [{}, {}]
+
+
+def test_a_text_may_mention_another_projects_run_and_model(
+    tracker: MLflowTracker, other: MLflowTracker
+) -> None:
+    theirs = other.start_run(None, {}, None)
+    with other.activate(theirs.key):
+        model = mlflow.initialize_logged_model("theirs")
+    text = f"compare with {theirs.key} and {model.model_id}, not r-{'0' * 32}"
+    mine = tracker.start_run(None, {}, None)
+    with tracker.activate(mine.key):
+        experiment = mlflow.get_run(mine.key).info.experiment_id
+        MlflowClient().set_experiment_tag(experiment, "note", text)
+        assert MlflowClient().get_experiment(experiment).tags["note"] == text
 
 
 def test_a_store_that_mlflow_reaches_directly_takes_the_contents_of_a_folder(tmp_path: Path) -> None:
