@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
@@ -101,6 +105,40 @@ def test_of_two_projects_runs_left_open_a_call_without_a_context_reaches_none(
     read = tracker.end_run(mine.key, RunStatus.FINISHED), other.end_run(theirs.key, RunStatus.FINISHED)
     assert [each.metrics for each in read] == [{"x": 1.0, "inside": 2.0}, {}]
     assert [each.params for each in read] == [{}, {}]
+
+
+def test_mlflow_imported_while_two_projects_runs_are_open_writes_into_none(
+    mlflow_accounts: Any, tmp_path: Path
+) -> None:
+    program = """
+        import json, sys
+        from pathlib import Path
+        from mlops.tracking.mlflow import MLflowTracker
+        from mlops.entities import RunStatus
+        trackers = [MLflowTracker(**each, journal=Path(each["project"])) for each in json.load(sys.stdin)]
+        runs = [tracker.start_run(None, {}, None) for tracker in trackers]
+        first, second = (tracker.activate(run.key, process=True) for tracker, run in zip(trackers, runs))
+        with first, second:
+            assert "mlflow" not in sys.modules
+            import mlflow
+            try:
+                mlflow.log_metric("forged", 1)
+            except mlflow.MlflowException as error:
+                assert "NoActiveRun" in str(error), error
+            else:
+                raise SystemExit("it was logged somewhere")
+        ended = [tracker.end_run(run.key, RunStatus.FINISHED) for tracker, run in zip(trackers, runs)]
+        assert [run.metrics for run in ended] == [{}, {}], ended
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        input=json.dumps([account.settings() for account in mlflow_accounts]),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_text_may_mention_another_projects_run_and_model(
