@@ -30,6 +30,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.validation import _validate_tag
 
 from mlops.binding.context import current_binding
+from mlops.entities import RUN_KEY
 from mlops.entities import RunStatus as OurStatus
 from mlops.tracking import open_runs
 from mlops.tracking.open_runs import OpenRun
@@ -280,8 +281,9 @@ def _readable(run_id: str) -> OpenRun | None:
 
 
 def _exchanged(text: str | None) -> str | None:
-    """A request with the keys of the project's open runs replaced by MLflow's ids."""
-    if not text:
+    """A request with the keys of the project's open runs replaced by MLflow's ids, unless it asks for runs
+    by their keys."""
+    if not text or RUN_KEY in text:
         return text
     return plugin_models.exchanged(_KEY.sub(lambda found: mentioned(found.group(), at_server), text))
 

@@ -211,3 +211,11 @@ def test_an_experiment_of_its_own(run: Run, delivered: Any, tracker: MLflowTrack
         assert experiment is not None
         found_runs = MlflowClient().search_runs([experiment.experiment_id])
         assert [each.info.run_name for each in found_runs] == ["theirs"]
+
+
+def test_a_run_is_found_by_its_key(run: Run, delivered: Any) -> None:
+    done = delivered()
+    found = mlflow.search_runs(
+        search_all_experiments=True, filter_string=f"tags.`mlops.run_key` = '{run.key}'", output_format="list"
+    )
+    assert [each.info.run_id for each in found] == [done.mlflow_id]
