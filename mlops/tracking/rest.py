@@ -102,11 +102,18 @@ class Rest:
         with file.open("rb") as stream:
             # An empty file: `requests` would leave the body out, and wait for none.
             data: Any = stream if file.stat().st_size else b""
-            self._uploads += 1
-            try:
+            with self.uploading():
                 self._send("PUT", f"{_ARTIFACTS}/{quote(to)}", data=data, params=None, headers={})
-            finally:
-                self._uploads -= 1
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """While a file is on its way, here or to another store, silence means nothing."""
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+            self._answered = time.monotonic()
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         request["headers"] |= self._headers

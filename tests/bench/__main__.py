@@ -1,4 +1,4 @@
-"""`make bench`: run the benchmarks and print a table; `--write` also renews docs/benchmarks.md."""
+"""`make bench`: run the benchmarks and print a table; `--write` renews their rows in docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def main() -> None:
         parser.error("the page is not written from a quick run")
     if unknown := set(chosen.suites) - SUITES.keys():
         parser.error(f"unknown suite {', '.join(sorted(unknown))}; use {', '.join(SUITES)}")
-    rows = []
+    rows: list[list[str]] = []
     for name in chosen.suites or SUITES:
         print(f"{name} …", file=sys.stderr)
         quick = chosen.quick and name.startswith("tracking-")
@@ -58,22 +58,41 @@ def main() -> None:
             if quick:
                 rows[-1][0] += " (QUICK)"
             print("  " + "; ".join(rows[-1]), file=sys.stderr)
-    lines = [f"| {' | '.join(row)} |" for row in (HEADER, ["---"] * len(HEADER), *rows)]
-    print("\n".join(lines))
+    print(_table(rows))
     if chosen.write:
-        _PAGE.write_text(_page(lines))
+        _PAGE.write_text(_page(_renewed(_rows_of(_PAGE.read_text()), rows)))
 
 
-def _page(lines: list[str]) -> str:
+def _table(rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (HEADER, ["---"] * len(HEADER), *rows))
+
+
+def _rows_of(page: str) -> list[list[str]]:
+    table = [line for line in page.splitlines() if line.startswith("| ")]
+    return [line.strip("| ").split(" | ") for line in table[2:]]
+
+
+def _renewed(known: list[list[str]], rows: list[list[str]]) -> list[list[str]]:
+    """The rows known, those that were measured again in their places, and what is new."""
+    measured = {_comparison(row): row for row in rows}
+    kept = [measured.pop(_comparison(row), row) for row in known]
+    return kept + list(measured.values())
+
+
+def _comparison(row: list[str]) -> tuple[str, str]:
+    return row[0], row[2].partition(":")[0]
+
+
+def _page(rows: list[list[str]]) -> str:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     return f"""# Benchmarks
 
-Written by `make bench WRITE=1` on {datetime.now(UTC):%Y-%m-%d}, on {machine},
-Python {platform.python_version()}. Ours and the peer's come from
-the same run; a ratio is the median over pairs, with its smallest and largest. Absolute times drift with the
-machine's load: read the ratios.
+Written by `make bench WRITE=1`, last on {datetime.now(UTC):%Y-%m-%d}, on {machine}, Python
+{platform.python_version()}. `SUITES=…` renews the rows of those alone. Ours and the peer's come from the same
+run; a ratio is the median over pairs, with its smallest and largest. Absolute times drift with the machine's
+load: read the ratios.
 
-{chr(10).join(lines)}
+{_table(rows)}
 
 - **mlops:start** is timed from the call to the moment every service's own process answers, with byte code
   cached; the peer is the slower of MLflow and Ray started alone, on the same data, in the same round.
