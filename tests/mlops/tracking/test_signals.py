@@ -172,3 +172,57 @@ def test_a_run_whose_end_fails_keeps_no_other_from_ending(home: Home) -> None:
     ended = {folder.opening().name: Recorded(folder).statuses for folder in home.folders()}
     assert ended == {"a": ["KILLED"], "b": [], "c": ["KILLED"]}
     assert "Input/output error" in done.err
+
+
+VERBS = {
+    "metrics": "client.log_metrics({'verb': 1}, step=turn)",
+    "metrics of a new name": "client.log_metrics({f'new{turn}': 1, 'verb': 1}, step=turn)",
+    "tags": "client.set_tags({'verb': str(turn)})",
+    "tags that fill the segment": "client.set_tags({f'verb{n}': 'x' * 8000 for n in range(9)})",
+}
+
+
+@pytest.mark.parametrize("leave", ["pass", "raise Leave"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_handler_at_any_moment_of_a_verb_loses_nothing(home: Home, verb: str, leave: str) -> None:
+    # Python looks for signals where a function begins, and behind each call of one in C: there a profiler is
+    # called, too. The n-th such place of the verb is interrupted in its n-th turn.
+    done = home.run(f"""
+        class Leave(BaseException):
+            pass
+        def interrupted(turn):
+            left = [turn]
+            def profile(frame, event, arg):
+                if event in ("call", "c_return") and "/mlops/" in frame.f_code.co_filename:
+                    left[0] -= 1
+                    if left[0] == 0:
+                        sys.setprofile(None)
+                        client.log_metrics({{"handler": 1}}, step=turn)
+                        client.set_tags({{"handler": str(turn)}})
+                        {leave}
+            try:
+                sys.setprofile(profile)
+                {VERBS[verb]}
+            except Leave:
+                pass
+            finally:
+                sys.setprofile(None)
+            return left[0] <= 0
+        run = client.start_run(capture_output=False)
+        turn = 1
+        while interrupted(turn):
+            turn += 1
+        client.log_metrics({{"after": 1}})
+        run.finish()
+        print(turn)
+    """)
+    assert done.status == 0, done.err
+    turns = list(range(1, int(done.out)))
+    assert len(turns) > 10
+    run = home.only()
+    assert steps(run, "handler") == turns
+    assert [int(value) for key, value in tags_in_order(run.folder) if key == "handler"] == turns
+    assert steps(run, "after") == [0]
+    assert run.statuses == ["FINISHED"]
+    if leave == "pass" and "metrics" in verb:
+        assert steps(run, "verb") == [*turns, len(turns) + 1]
