@@ -124,10 +124,10 @@ class RunJournal:
             self._inside = True
             try:
                 self._put_metrics(metrics, step, now)
-            finally:
+            finally:  # a handler may have left by an exception
                 self._inside = False
-        if self._late:
-            self._make_up()
+                if self._late:
+                    self._make_up()
 
     def _put_metrics(self, metrics: Mapping[str, float], step: int, now: int) -> None:
         keys, values = tuple(metrics), tuple(metrics.values())
@@ -283,8 +283,8 @@ class RunJournal:
                 put()
             finally:
                 self._inside = False
-        if self._late:
-            self._make_up()
+                if self._late:
+                    self._make_up()
 
     def _make_up(self) -> None:
         while self._late:
@@ -317,8 +317,9 @@ class RunJournal:
     def _roll(self, needed: int) -> None:
         least = needed + 2 * OVERHEAD + 64
         made = self._begin_segment(max(self._size, least), least)
-        self._close()
+        # In this order: an interrupt in between leaves a writer that can be used, or none.
         self._schemas.clear()
+        self._close()
         self._writer, self._synced = made, 0
         self._size = min(self._size * 2, _LARGEST)
         self.on_segment()
@@ -338,10 +339,10 @@ class RunJournal:
     def _close(self) -> None:
         if self._writer is None:
             return
-        self._unsynced.append(self._writer.duplicate())
-        self._written.append((self._writer.path, self._writer.end))
-        self._writer.close()
-        self._writer = None
+        writer, self._writer = self._writer, None
+        self._unsynced.append(writer.duplicate())
+        self._written.append((writer.path, writer.end))
+        writer.close()
 
     def _after_fork(self) -> None:
         # The parent's files stay the parent's: its locks end with it, not with its last child.
