@@ -60,7 +60,7 @@ def _outcome(server: Server, acknowledged: dict[str, int], name: str) -> Iterato
     server.ours("recover", journal=str(server.journal)).result(_DELIVERY_S)
     print(f"  all delivered {time.monotonic() - begun:.0f} s after the next start", file=sys.stderr)
     tally = server.tally(acknowledged, _WIDTH)
-    yield Measure(f"{name}: lost of {tally.acknowledged} acknowledged", "points", [tally.lost], 0)
+    yield Measure(f"{name}: lost", f"of {tally.acknowledged:,} acknowledged points", [tally.lost], 0)
     yield Measure(f"{name}: there twice", "points", [tally.twice], 0)
 
 

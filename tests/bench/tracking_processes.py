@@ -58,6 +58,6 @@ def _at_once(server: Server, processes: int, steps: int) -> Iterator[Result]:
     if left := server.pending():
         print(f"  not wholly delivered: {', '.join(left)}", file=sys.stderr)
     name = f"{processes} processes × {steps} steps of {_WIDTH} metrics"
-    yield Measure(f"{name}: lost of {tally.acknowledged}", "points", [tally.lost], 0)
+    yield Measure(f"{name}: lost", f"of {tally.acknowledged:,} points", [tally.lost], 0)
     yield Measure(f"{name}: there twice", "points", [tally.twice], 0)
     yield Measure(f"{name}: together, with their ends", "points/s", [tally.acknowledged / seconds], None)

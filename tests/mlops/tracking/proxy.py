@@ -85,7 +85,9 @@ class Proxy:
                 fault = self.fault
                 if fault is not None and fault(exchange):
                     return
-                client.sendall(exchange.forward())
+                if not (answer := exchange.forward()):
+                    return  # the server has closed its side
+                client.sendall(answer)
 
 
 def _message(source: socket.socket) -> bytes:
