@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 _PAUSE_S = 0.5
 """Between two rounds: what comes in meanwhile is sent together."""
 _SYNC_S = 0.5
-_SILENT_S = 5.0
-"""So long a request may go without an answer while somebody waits; an upload may take longer."""
+_SILENT_S = 30.0
+"""So long a server may give no answer while somebody waits: a busy one takes its time, and an upload more."""
 _PORTION = 20
 """Requests for one run before the next run has its turn."""
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 10.0

@@ -91,6 +91,13 @@ def tracker(lab: Lab, proxy: Proxy) -> MLflowTracker:
 
 # -- a server that hangs ------------------------------------------------------------------------
 
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server counts as hanging after less than the watchdog's time, and less than a test may take."""
+    monkeypatch.setattr(sender, "_SILENT_S", 5.0)
+
+
 HANGS = {"everything": "", "runs/get": "/runs/get?"}
 
 
