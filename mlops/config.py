@@ -71,8 +71,7 @@ class MLOpsConfig(BaseSettings):
 
     flush_timeout_s: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     """How long the end of a run waits until the server has everything, in seconds; a server that cannot be
-    reached is waited for at most one, one that does not answer at most thirty. What is left then is sent
-    later, and nothing is lost."""
+    reached is waited for at most one. What is left then is sent later, and nothing is lost."""
 
     capture_output: bool = True
     """Whether what a run prints is kept as its log."""

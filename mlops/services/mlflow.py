@@ -37,6 +37,9 @@ def service(installation: Installation, port: int) -> Service:
             "MLFLOW_FLASK_SERVER_SECRET_KEY": installation.secret("mlflow_flask_key"),
             # Starts some nine processes of 266 MB, and runs code that callers name (threat 2).
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            # Its default of 15 connections makes many programs at once wait 30 s for one, and then fail.
+            "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "10",
+            "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "40",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "1",
             "MLFLOW_SERVER_ALLOWED_HOSTS": f"{LOOPBACK}:*,localhost:*",

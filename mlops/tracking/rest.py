@@ -54,7 +54,6 @@ class Rest:
         self._basic = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
         self._local = threading.local()
         self._answered = time.monotonic()
-        self._uploads = 0
 
     @property
     def url(self) -> str:
@@ -62,9 +61,8 @@ class Rest:
         return self._url().rstrip("/")
 
     def silent_since(self, moment: float) -> float:
-        """Seconds since the last answer, or since `moment` (`time.monotonic()`) if that is later; 0 while a
-        file is uploaded."""
-        return 0.0 if self._uploads else time.monotonic() - max(moment, self._answered)
+        """Seconds since the last answer, or since `moment` (`time.monotonic()`) if that is later."""
+        return time.monotonic() - max(moment, self._answered)
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -102,18 +100,7 @@ class Rest:
         with file.open("rb") as stream:
             # An empty file: `requests` would leave the body out, and wait for none.
             data: Any = stream if file.stat().st_size else b""
-            with self.uploading():
-                self._send("PUT", f"{_ARTIFACTS}/{quote(to)}", data=data, params=None, headers={})
-
-    @contextmanager
-    def uploading(self) -> Iterator[None]:
-        """While a file is on its way, here or to another store, silence means nothing."""
-        self._uploads += 1
-        try:
-            yield
-        finally:
-            self._uploads -= 1
-            self._answered = time.monotonic()
+            self._send("PUT", f"{_ARTIFACTS}/{quote(to)}", data=data, params=None, headers={})
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         request["headers"] |= self._headers

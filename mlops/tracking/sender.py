@@ -25,8 +25,6 @@ _log = logging.getLogger(__name__)
 _PAUSE_S = 0.5
 """Between two rounds: what comes in meanwhile is sent together."""
 _SYNC_S = 0.5
-_SILENT_S = 30.0
-"""So long a server may give no answer while somebody waits: a busy one takes its time, and an upload more."""
 _PORTION = 20
 """Requests for one run before the next run has its turn."""
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 10.0
@@ -98,9 +96,8 @@ class Sender:
             each.abandon()
 
     def flush(self, journal: RunJournal, done: Callable[[], bool], timeout_s: float, down_s: float) -> bool:
-        """Hurry the run, and wait until `done()`: at most `timeout_s`, at most `down_s` for a server that
-        cannot be reached, and `_SILENT_S` for one that is reached and does not answer. Returns whether it
-        is done."""
+        """Hurry the run, and wait until `done()`: at most `timeout_s`, and at most `down_s` for a server
+        that cannot be reached. Returns whether it is done."""
         begun = time.monotonic()
         pace, rest = self._pace_of(journal), self._rest_of(journal)
         with self._changed:
@@ -109,9 +106,10 @@ class Sender:
             self._changed.notify_all()
         while not done():  # outside the lock: it takes the journal's
             waited = time.monotonic() - begun
-            down = pace.error is not None and pace.failed_at > begun
-            silent = rest is not None and rest.silent_since(begun) >= _SILENT_S
-            if silent or waited >= (min(down_s, timeout_s) if down else timeout_s):
+            # A server that answers, if only by a fault, is busy and not down.
+            failed = pace.error is not None and pace.failed_at > begun
+            down = failed and (rest is None or rest.silent_since(begun) >= down_s)
+            if down or waited >= timeout_s:
                 return False
             with self._changed:
                 self._changed.wait(0.02)

@@ -103,8 +103,7 @@ class MLflowServer:
             # A store that the server does not stand in front of: MLflow's own way, its import included.
             from mlops.binding.artifacts import upload
 
-            with self.rest.uploading():
-                upload(artifact_uri, folder, below)
+            upload(artifact_uri, folder, below)
             return
         root = posixpath.join(parts.path.strip("/"), below)
         for file in sorted(each for each in folder.rglob("*") if each.is_file()):
