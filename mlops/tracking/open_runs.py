@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 DOWN_S = 1.0
 """The longest wait for a server that cannot be reached, in seconds."""
 
+_CLOSE_S = 0.5
+
 
 class OpenRun:
     """A run that this process writes, or has written."""
@@ -67,6 +69,8 @@ class OpenRun:
     def flush_or_tell(self, timeout_s: float) -> bool:
         """As `flush`; what is still pending is told to the log."""
         if done := self.flush(timeout_s):
+            # Its folder is closed next; a program that ends here would leave that to another one.
+            sender.current().flush(self.journal, self._is_closed, _CLOSE_S, down_s=0)
             return done
         trouble = sender.current().trouble(self.journal)
         _log.warning(
@@ -97,6 +101,9 @@ class OpenRun:
             except (MLOpsError, ServerRefusal):
                 _log.debug("run %s is told from the journal", self.journal.key, exc_info=True)
         return snapshot(self.journal)
+
+    def _is_closed(self) -> bool:
+        return not self.journal.folder.path.exists()
 
     def _flush(self, done: Any, timeout_s: float) -> bool:
         return sender.current().flush(self.journal, done, timeout_s, DOWN_S)
