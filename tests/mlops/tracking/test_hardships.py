@@ -81,7 +81,9 @@ def home(lab: Lab, proxy: Proxy, tmp_path: Path) -> Home:
 
 @pytest.fixture
 def client(home: Home) -> MLOpsClient:
-    return home.client()
+    """Waits at a run's end for less than the server hangs."""
+    config = home.config.model_copy(update={"flush_timeout_s": 5.0})
+    return MLOpsClient.from_project(home.project, config=config)
 
 
 @pytest.fixture
@@ -111,9 +113,9 @@ def test_a_run_starts_while_the_server_hangs(
 
 
 @pytest.mark.parametrize("hangs", HANGS)
-def test_a_run_ends_while_the_server_hangs(lab: Lab, home: Home, hold: Hold, hangs: str) -> None:
-    config = home.config.model_copy(update={"flush_timeout_s": 5.0})  # the server hangs for longer
-    client = MLOpsClient.from_project(home.project, config=config)
+def test_a_run_ends_while_the_server_hangs(
+    lab: Lab, home: Home, client: MLOpsClient, hold: Hold, hangs: str
+) -> None:
     run = client.start_run("hung", capture_output=False)
     wait_until(lambda: run.mlflow_id, "the server knows the run")
     hold.begin(HANGS[hangs])
