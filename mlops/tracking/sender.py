@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from mlops.errors import MLOpsError, ServiceUnavailable
+from mlops.tracking.backoff import pause_s
 from mlops.tracking.delivery import Delivery
 from mlops.tracking.journal import RunJournal
 from mlops.tracking.rest import Rest
@@ -27,9 +27,6 @@ _PAUSE_S = 0.5
 _SYNC_S = 0.5
 _PORTION = 20
 """Requests for one run before the next run has its turn."""
-_FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 10.0
-
-_jitter = random.Random()  # noqa: S311 - its own: a program's seeded numbers stay as they are
 
 
 class _Pace:
@@ -42,11 +39,10 @@ class _Pace:
         self.error: MLOpsError | None = None
 
     def failed(self, error: MLOpsError) -> None:
-        """Wait longer each time; with jitter, so that many processes do not return at once."""
+        """Wait longer each time."""
         self.failures += 1
-        longest = min(_FIRST_RETRY_S * 2**self.failures, _LAST_RETRY_S)
         self.failed_at = time.monotonic()
-        self.not_before = self.failed_at + _jitter.uniform(longest / 2, longest)
+        self.not_before = self.failed_at + pause_s(self.failures)
         self.error = error
 
     def worked(self) -> None:

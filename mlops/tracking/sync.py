@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import shutil
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from mlops.errors import JournalError, MLOpsError, ServiceUnavailable
 from mlops.tracking import pending
+from mlops.tracking.backoff import pause_s
 from mlops.tracking.delivery import Delivery
 from mlops.tracking.pending import PendingRun, PendingState
 from mlops.tracking.rest import ServerRefusal
@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 TIMEOUT_S = 60.0
 _TRIES = 8
 """So often one run is tried in a row, before the others have their turn."""
-_FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 10.0
 _ABANDONED_S = 3600.0
 """So old must a half-made folder be until nobody can be making it any more."""
 
@@ -95,9 +94,7 @@ class _Patience:
         if left <= 0 and (self._failures or not self._timeout_s):
             return False
         self._failures += 1
-        # With jitter, so that many processes do not return at once.
-        longest = min(_FIRST_RETRY_S * 2**self._failures, _LAST_RETRY_S)
-        time.sleep(max(0.0, min(left, random.uniform(longest / 2, longest))))  # noqa: S311
+        time.sleep(max(0.0, min(left, pause_s(self._failures))))
         return True
 
 
