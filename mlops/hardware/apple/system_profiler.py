@@ -27,7 +27,7 @@ def parse_system_profiler(data: bytes) -> HardwareSample | None:
         "system_profiler",
         chip_type=text(hardware.get("chip_type")),
         model=text(hardware.get("machine_model")),
-        memory_gb=_memory_gb(text(hardware.get("physical_memory")) or ""),
+        memory_gb=_memory_gb(hardware.get("physical_memory")),
         gpu_name=text(gpu.get("sppci_model")),
         gpu_cores=whole(digits(text(gpu.get("sppci_cores")) or ""), 1, _MOST_CORES),
     )
@@ -40,6 +40,7 @@ def _is_apple_gpu(display: Table) -> bool:
     )
 
 
-def _memory_gb(memory: str) -> float | None:
-    found = _MEMORY.fullmatch(memory)
+def _memory_gb(memory: object) -> float | None:
+    # The language of the system may put a space of another kind before the unit.
+    found = _MEMORY.fullmatch(memory) if isinstance(memory, str) else None
     return number(float(found[1]) * _GIB[found[2]], 1, _MOST_GIB) if found is not None else None

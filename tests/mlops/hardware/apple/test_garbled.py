@@ -1,0 +1,167 @@
+"""Output that is cut or garbled: never an exception, and never a figure that was not there."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlops.hardware.apple import HardwareSample
+from mlops.hardware.base import CpuLevel, MemoryPressure, ThermalState
+from tests.mlops.hardware.apple.inputs import OWN, Parser
+from tests.mlops.hardware.apple.recorded import PARSERS, recording
+
+EVERY_PARSER = list(dict.fromkeys(parse for parse, _ in OWN.values()))
+TERABYTE = 2**40
+BOUNDS: dict[str, tuple[float, float]] = {
+    "memory_gb": (1, 4096),
+    "gpu_cores": (1, 1024),
+    "ane_cores": (1, 1024),
+    "cpu_utilization_percent": (0, 100),
+    "gpu_utilization_percent": (0, 100),
+    "gpu_renderer_utilization_percent": (0, 100),
+    "gpu_tiler_utilization_percent": (0, 100),
+    "gpu_frequency_mhz": (0, 10_000),
+    "gpu_memory_bytes": (0, 4 * TERABYTE),
+    "gpu_wired_limit_mb": (0, 4 * TERABYTE),
+    "cpu_power_w": (0, 1000),
+    "gpu_power_w": (0, 1000),
+    "ane_power_w": (0, 1000),
+    "package_power_w": (0, 1000),
+    "energy_j": (0, 1000 * 7 * 86400),
+    "elapsed_s": (0, 7 * 86400),
+    "memory_free_bytes": (0, 4 * TERABYTE),
+    "memory_wired_bytes": (0, 4 * TERABYTE),
+    "memory_compressed_bytes": (0, 4 * TERABYTE),
+    "memory_free_percent": (0, 100),
+    "swap_used_bytes": (0, 4 * TERABYTE),
+}
+TEXTS = {"chip_type", "model", "gpu_name", "ane_architecture"}
+CHOICES: dict[str, set[object]] = {
+    "ane_available": {True},
+    "rosetta": {True, False},
+    "virtual_machine": {True, False},
+    "memory_pressure_level": set(MemoryPressure),
+    "thermal_state": set(ThermalState),
+    "thermal_source": {"powermetrics", "notifyutil"},
+    "power_mode": {"automatic", "low", "high"},
+    "power_source": {"ac", "battery"},
+}
+
+
+def inputs() -> list[object]:
+    own = [pytest.param(parse, data, id=name) for name, (parse, data) in OWN.items()]
+    return [*own, *(pytest.param(parse, name, id=name) for name, parse in PARSERS.items())]
+
+
+every_input = pytest.mark.parametrize(("parse", "given_data"), inputs())
+
+
+def bytes_of(given_data: bytes | str) -> bytes:
+    return recording(given_data) if isinstance(given_data, str) else given_data
+
+
+def assert_possible(sample: HardwareSample | None) -> None:
+    """Every figure is one that a machine can have, and has its source."""
+    if sample is None:
+        return
+    assert set(sample.sources) == set(sample.figures)
+    for name, value in sample.figures.items():
+        if name == "cpu_levels":
+            assert_possible_levels(value)
+        elif name in TEXTS:
+            assert value.isprintable()
+            assert 0 < len(value) <= 100
+        elif name in CHOICES:
+            assert value in CHOICES[name]
+        else:
+            low, high = BOUNDS[name]
+            assert math.isfinite(value), name
+            assert low <= value <= high, name
+
+
+def assert_possible_levels(levels: tuple[CpuLevel, ...]) -> None:
+    assert levels
+    for level in levels:
+        assert level.name.isprintable()
+        assert 1 <= level.cores <= 1024
+        assert level.active_ratio is None or 0 <= level.active_ratio <= 1
+        assert level.frequency_mhz is None or 0 <= level.frequency_mhz <= 10_000
+
+
+@every_input
+def test_cut_output_tells_what_the_whole_told_or_nothing(parse: Parser, given_data: bytes | str) -> None:
+    data = bytes_of(given_data)
+    parts = data.split(b"\0")
+    wholes = [parse(data), *(parse(b"\0".join(parts[:count])) for count in range(1, len(parts)))]
+    told = [each.figures for each in wholes if each is not None]
+    # Every place of a short output; of a long one some, and all near its end.
+    step = max(1, len(data) // 400)
+    for end in sorted({*range(0, len(data), step), *range(max(0, len(data) - 100), len(data))}):
+        sample = parse(data[:end])
+        assert_possible(sample)
+        if sample is not None:
+            assert any(sample.figures.items() <= each.items() for each in told), (end, sample.figures)
+
+
+@st.composite
+def mutations(draw: st.DrawFn, data: bytes) -> bytes:
+    """The data after a few of: bytes changed, left out, put in, or repeated."""
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.integers(0, 40)))
+        kind = draw(st.sampled_from(["change", "digit", "remove", "insert", "repeat", "copy"]))
+        if kind == "change":
+            data = data[:start] + draw(st.binary(max_size=4)) + data[start + 4 :]
+        elif kind == "digit":
+            data = (
+                data[:start]
+                + draw(st.sampled_from([b"0", b"9", b"-", b".", b"e9", b"99999999"]))
+                + data[start + 1 :]
+            )
+        elif kind == "remove":
+            data = data[:start] + data[end:]
+        elif kind == "insert":
+            data = data[:start] + draw(st.binary(max_size=20)) + data[start:]
+        elif kind == "repeat":
+            data = data[:end] + data[start:end] + data[end:]
+        else:
+            to = draw(st.integers(0, len(data)))
+            data = data[:to] + data[start:end] + data[to:]
+    return data
+
+
+@every_input
+@settings(derandomize=True, deadline=None, max_examples=60, database=None)
+@given(draw=st.data())
+def test_garbled_output_raises_nothing_and_tells_nothing_impossible(
+    parse: Parser, given_data: bytes | str, draw: st.DataObject
+) -> None:
+    assert_possible(parse(draw.draw(mutations(bytes_of(given_data)))))
+
+
+@every_input
+@settings(derandomize=True, deadline=None, max_examples=60, database=None)
+@given(draw=st.data())
+def test_numbers_replaced_by_others_tell_nothing_impossible(
+    parse: Parser, given_data: bytes | str, draw: st.DataObject
+) -> None:
+    data = bytes_of(given_data)
+    digits = [at for at, each in enumerate(data) if chr(each).isdigit()]
+    if not digits:
+        return
+    at = draw.draw(st.sampled_from(digits))
+    other = draw.draw(st.integers(-(2**70), 2**70) | st.floats() | st.integers(0, 200))
+    assert_possible(parse(data[:at] + str(other).encode() + data[at + 1 :]))
+
+
+@pytest.mark.parametrize("parse", EVERY_PARSER)
+@settings(derandomize=True, deadline=None, max_examples=100, database=None)
+@given(
+    data=st.binary(max_size=200)
+    | st.text(max_size=100).map(lambda each: each.encode("utf-8", "surrogatepass"))
+)
+def test_bytes_of_no_tool_are_nothing(parse: Parser, data: bytes) -> None:
+    assert parse(data) is None
