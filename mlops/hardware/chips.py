@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from mlops.errors import InvalidInput
 
@@ -50,7 +49,7 @@ def chip(name: str, gpu_cores: int | None = None) -> Chip | None:
     row = _TABLE.get(name.removeprefix("Apple "))
     if row is None:
         told = {} if gpu_cores is None else {"gpu_cores": _MACHINE}
-        return Chip(name, gpu_cores=gpu_cores, sources=MappingProxyType(told))
+        return Chip(name, gpu_cores=gpu_cores, sources=told)
     top = max(row.bandwidth)
     figures = {
         "gpu_cores": gpu_cores or top,
@@ -65,7 +64,7 @@ def chip(name: str, gpu_cores: int | None = None) -> Chip | None:
     else:
         differing = ["fp32_tflops", *(["bandwidth_gb_s"] if len(set(row.bandwidth.values())) > 1 else [])]
         told |= {figure: f"{told[figure]} ({top}-core GPU)" for figure in differing if figure in told}
-    return Chip(name, **figures, sources=MappingProxyType(told))  # type: ignore[arg-type]  # each of its own type
+    return Chip(name, **figures, sources=told)  # type: ignore[arg-type]  # each of its own type
 
 
 @dataclass(frozen=True, slots=True)
