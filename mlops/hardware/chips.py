@@ -1,8 +1,9 @@
 """What Apple's M-series chips can do: the figures that no chip tells of itself.
 
-A figure stands here only where its source can be named. Nobody's FP32 throughput stands for the M3 and
-later: Apple tells none, and what others compute from assumed clocks differs by a fifth (M4: 3.8 or 4.6). Nor
-does the M6's bandwidth, which depends on the memory (153 GB/s with 16 GB, 170 with more).
+A figure stands here only where its source can be named; Apple's own were read where the press quotes them.
+For the M3 and later no FP32 throughput stands: Apple tells none, and what others compute from assumed clocks
+differs by a fifth (M4: 3.8 or 4.6). Nor does the M6's bandwidth, which depends on the memory (153 GB/s with
+16 GB, 170 with more).
 """
 
 from __future__ import annotations

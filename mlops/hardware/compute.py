@@ -18,7 +18,8 @@ class Compute:
     machine: str
     """The machine's own architecture, also where Rosetta translates this process."""
     rosetta: bool
-    """Whether this is x86 code, translated on an ARM Mac: it reaches neither Metal nor Core ML well."""
+    """Whether this is x86 code, translated on an ARM Mac. It counts as without Metal and Core ML: what torch,
+    MLX and ONNX Runtime do with them is in their ARM builds."""
     cpu_cores: int
     """Logical cores that this process may use."""
     cuda_gpus: tuple[str, ...]
@@ -89,7 +90,10 @@ def _translated() -> bool:
     """macOS' `sysctl.proc_translated`, which an Intel Mac does not have."""
     value = ctypes.c_int(0)
     size = ctypes.c_size_t(ctypes.sizeof(value))
-    ask = ctypes.CDLL(None).sysctlbyname
+    try:
+        ask = ctypes.CDLL(None).sysctlbyname
+    except (AttributeError, OSError, TypeError):
+        return False  # not on a Mac, whatever it was called
     ask.argtypes = [ctypes.c_char_p, *(3 * [ctypes.c_void_p]), ctypes.c_size_t]
     failed = ask(b"sysctl.proc_translated", ctypes.byref(value), ctypes.byref(size), None, 0)
     return not failed and value.value == 1

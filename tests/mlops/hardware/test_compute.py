@@ -55,6 +55,12 @@ def test_under_rosetta_the_machine_is_arm_and_its_accelerators_are_out_of_reach(
     assert (mac.machine, mac.rosetta, mac.metal, mac.core_ml) == ("arm64", True, False, False)
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="a Mac knows whether it translates")
+def test_where_nothing_tells_of_a_translation_there_is_none() -> None:
+    mac = which_compute(system="Darwin", machine="x86_64")
+    assert (mac.machine, mac.rosetta, mac.cuda_gpus) == ("x86_64", False, ())
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_a_linux_has_neither(machine: str) -> None:
     linux = on("Linux", machine)
