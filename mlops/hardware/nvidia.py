@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops.hardware.base import Gpu, HardwareReader, HardwareSample, number, sampled, whole
 
@@ -134,5 +134,5 @@ def opened(nvml: Nvml) -> Nvidia | None:
     return reader if reader.names else None
 
 
-def _conforms(reader: Nvidia) -> HardwareReader:
-    return reader
+if TYPE_CHECKING:
+    _conforms: type[HardwareReader] = Nvidia
