@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+import plistlib
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops.hardware import apple
 from mlops.hardware.apple import HardwareSample
 from mlops.hardware.base import CpuLevel, MemoryPressure, ThermalState
 from tests.mlops.hardware.apple.inputs import OWN, Parser
@@ -56,6 +61,18 @@ def inputs() -> list[object]:
     return [*own, *(pytest.param(parse, name, id=name) for name, parse in PARSERS.items())]
 
 
+def documents() -> list[object]:
+    plists = (apple.parse_powermetrics, apple.parse_ioreg_accelerator, apple.parse_ioreg_ane)
+    kinds = (*plists, apple.parse_system_profiler)
+    own = [
+        pytest.param(*OWN[name], id=name)
+        for name in OWN
+        if OWN[name][0] in kinds and b"\0" not in OWN[name][1]
+    ]
+    return [*own, *(pytest.param(parse, name, id=name) for name, parse in PARSERS.items() if parse in kinds)]
+
+
+every_document = pytest.mark.parametrize(("parse", "given_data"), documents())
 every_input = pytest.mark.parametrize(("parse", "given_data"), inputs())
 
 
@@ -155,6 +172,57 @@ def test_numbers_replaced_by_others_tell_nothing_impossible(
     at = draw.draw(st.sampled_from(digits))
     other = draw.draw(st.integers(-(2**70), 2**70) | st.floats() | st.integers(0, 200))
     assert_possible(parse(data[:at] + str(other).encode() + data[at + 1 :]))
+
+
+ODD = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.sampled_from([0, 0.0, 1, 5e-324, "", "Nominal", "AGXAccelerator", "16 GB", "2"])
+    | st.text(st.characters(codec="ascii", categories=("L", "N", "P")), max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value in a document."""
+    yield path
+    if isinstance(document, dict | list):
+        for key, each in document.items() if isinstance(document, dict) else enumerate(document):
+            yield from places(each, (*path, key))
+
+
+def with_other(document: Any, path: tuple[Any, ...], value: object) -> Any:
+    if not path:
+        return value
+    changed = document.copy()
+    changed[path[0]] = with_other(document[path[0]], path[1:], value)
+    return changed
+
+
+def written(document: object, as_json: bool) -> bytes | None:
+    """The document as the tool would write it; None where its format has no such value."""
+    try:
+        return json.dumps(document).encode() if as_json else plistlib.dumps(document)
+    except (TypeError, OverflowError):
+        return None
+
+
+@every_document
+@settings(derandomize=True, deadline=None, max_examples=60, database=None)
+@given(draw=st.data())
+def test_values_of_other_types_tell_nothing_impossible(
+    parse: Parser, given_data: bytes | str, draw: st.DataObject
+) -> None:
+    data, as_json = bytes_of(given_data), parse is apple.parse_system_profiler
+    document = json.loads(data) if as_json else plistlib.loads(data)
+    for _ in range(draw.draw(st.integers(1, 3))):
+        path = draw.draw(st.sampled_from(list(places(document))))
+        document = with_other(document, path, draw.draw(ODD))
+    if (garbled := written(document, as_json)) is not None:
+        assert_possible(parse(garbled))
 
 
 @pytest.mark.parametrize("parse", EVERY_PARSER)
