@@ -148,7 +148,7 @@ def test_swap_is_in_binary_units_and_zero_is_a_reading(used: str, size: int | No
         (
             "hw.memsize",
             "memory_gb",
-            ["0", "-17179869184", "17179869184.0", "1_000_000_000_0", "9" * 40, "0x400000000"],
+            ["0", "-17179869184", "17179869184.0", "1_000_000_000_0", "9" * 5000, "0x400000000"],
         ),
         ("kern.memorystatus_level", "memory_free_percent", ["-1", "101", "8.5", ""]),
         ("iogpu.wired_limit_mb", "gpu_wired_limit_mb", ["-1", "99999999999", "1.5"]),
