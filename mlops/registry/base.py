@@ -40,3 +40,8 @@ class ModelRegistry(Protocol):
     def download(self, name: str, version: int | None, folder: Path) -> Path:
         """Bring the version's files (an MLflow model folder with its MLmodel) into `folder`;
         returns the model's folder; raises `ModelNotFound`, `VersionPending`."""
+
+    def attach(self, name: str, version: int | None, file: Path, folder: str) -> str:
+        """Keep a copy of `file` beside the version: in `folder` (relative, POSIX) among the artifacts of the
+        run that logged it, which may have ended. A file of that name there is replaced. Returns the copy's
+        URI; raises `ModelNotFound`, `VersionPending`, `InvalidInput` (file, folder)."""

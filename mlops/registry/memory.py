@@ -16,7 +16,7 @@ from mlops.errors import ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import flavor_of
-from mlops.registry.versions import check_version
+from mlops.registry.versions import check_attachment, check_version
 
 if TYPE_CHECKING:
     from mlops.registry.base import ModelRegistry
@@ -31,6 +31,7 @@ class MemoryRegistry:
         self._has_run = has_run
         self._versions: dict[str, list[ModelVersion]] = {}
         self._models: dict[tuple[str, int], Any] = {}
+        self._attached: dict[str, bytes] = {}
         self._lock = threading.RLock()
 
     def log_model(
@@ -104,6 +105,20 @@ class MemoryRegistry:
             pickle.dumps(self._models[name, check_version(self.project, name, version)])
         )
         return folder
+
+    def attach(self, name: str, version: int | None, file: Path, folder: str) -> str:
+        """See `ModelRegistry.attach`; `attached` gives the copy back."""
+        check_attachment(file, folder)
+        found = self.get_version(name, version)
+        uri = f"memory:/runs/{found.run_id}/{folder}/{file.name}"
+        with self._lock:
+            self._attached[uri] = file.read_bytes()
+        return uri
+
+    def attached(self, uri: str) -> bytes:
+        """What `attach` keeps at a URI of its own; raises `KeyError` for another."""
+        with self._lock:
+            return self._attached[uri]
 
 
 if TYPE_CHECKING:

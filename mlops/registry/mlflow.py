@@ -16,7 +16,7 @@ from mlops.errors import InvalidInput, ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import Flavor, flavor_of
-from mlops.registry.versions import check_version
+from mlops.registry.versions import check_attachment, check_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -96,6 +96,17 @@ class MLflowRegistry:
                 uri = client.get_logged_model(uri.removeprefix(_LOGGED_MODEL)).artifact_location
             path = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._binding.url)
             return Path(path)
+
+    def attach(self, name: str, version: int | None, file: Path, folder: str) -> str:
+        """See `ModelRegistry.attach`."""
+        check_attachment(file, folder)
+        number = check_version(self.project, name, version)
+        with self._calls(name, number) as client:
+            run_id = client.get_model_version(name, str(number)).run_id
+            if not run_id:  # registered by other hands, from files alone
+                raise InvalidInput("version", number, "has no run to keep a file with")
+            client.log_artifact(run_id, str(file), folder)
+            return f"{client.get_run(run_id).info.artifact_uri}/{folder}/{file.name}"
 
     def _calls(self, name: str, version: int | None) -> Any:
         return self._session.calls(ModelNotFound(self.project, name, version), "name", name)

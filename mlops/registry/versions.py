@@ -1,8 +1,10 @@
-"""Numbers of a model's versions."""
+"""Numbers of a model's versions, and what is kept beside one."""
 
 from __future__ import annotations
 
-from mlops.errors import VersionPending
+from pathlib import Path, PurePosixPath
+
+from mlops.errors import InvalidInput, VersionPending
 
 
 def check_version(project: str, name: str, version: int | None) -> int:
@@ -10,3 +12,12 @@ def check_version(project: str, name: str, version: int | None) -> int:
     if version is None:
         raise VersionPending(project, name)
     return version
+
+
+def check_attachment(file: Path, folder: str) -> None:
+    """Raise `InvalidInput` unless `file` is one, and `folder` a place below a run's artifacts."""
+    if not file.is_file():
+        raise InvalidInput("file", str(file), "is not a file", remedy="Give the path of one file.")
+    parts = PurePosixPath(folder).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\\" in folder:
+        raise InvalidInput("folder", folder, "is not a relative path", remedy="Name folders, as `a/b`.")

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from mlops.binding.context import Binding
+from mlops.binding.session import MLflowSession
+from mlops.entities import RunStatus
 from mlops.errors import InvalidInput, InvalidName, ModelNotFound, RunNotFound, VersionPending
 from mlops.registry.base import ModelRegistry
 from mlops.registry.memory import MemoryRegistry
@@ -31,6 +34,8 @@ class Side:
 
     registry: ModelRegistry
     tracker: RunTracker
+    kept: Callable[[str], bytes]
+    """What lies at a URI that `attach` gave."""
 
     def run(self) -> str:
         return self.tracker.start_run(None, {}, None).id
@@ -59,7 +64,19 @@ def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
 
 
 def mlflow(settings: dict[str, str], journal: Path) -> Side:
-    return Side(MLflowRegistry(**settings), MLflowTracker(**settings, journal=journal))
+    session = MLflowSession(Binding(settings["url"], settings["namespace"], *credentials(settings), ""))
+
+    def kept(uri: str) -> bytes:
+        from mlflow.artifacts import download_artifacts
+
+        with session.bound():
+            return Path(download_artifacts(artifact_uri=uri, tracking_uri=settings["url"])).read_bytes()
+
+    return Side(MLflowRegistry(**settings), MLflowTracker(**settings, journal=journal), kept)
+
+
+def credentials(settings: dict[str, str]) -> tuple[str, str]:
+    return settings["username"], settings["password"]
 
 
 def memory(project: str) -> Side:
@@ -72,7 +89,8 @@ def memory(project: str) -> Side:
             return False
         return True
 
-    return Side(MemoryRegistry(project=project, has_run=has_run), tracker)
+    registry = MemoryRegistry(project=project, has_run=has_run)
+    return Side(registry, tracker, registry.attached)
 
 
 @pytest.fixture
@@ -118,6 +136,7 @@ def test_a_version_that_is_pending_is_not_there_yet(side: Side, name: str, tmp_p
         lambda: side.registry.get_version(name, None),
         lambda: side.registry.set_alias(name, "champion", None),
         lambda: side.registry.download(name, None, tmp_path),
+        lambda: side.registry.attach(name, None, a_file(tmp_path), "notes"),
     ):
         with pytest.raises(VersionPending):
             attempt()
@@ -153,6 +172,48 @@ def test_a_downloaded_version_is_an_mlflow_model_folder(side: Side, name: str, t
     assert folder.is_relative_to(tmp_path)
 
 
+def a_file(folder: Path, content: bytes = b"kept") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "note.bin"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_file_is_kept_beside_a_version_and_read_back(side: Side, name: str, tmp_path: Path) -> None:
+    side.register(name)
+    uri = side.registry.attach(name, 1, a_file(tmp_path, b"\x00first"), f"notes/{name}")
+    assert uri.endswith(f"/notes/{name}/note.bin")
+    assert side.kept(uri) == b"\x00first"
+    assert side.registry.attach(name, 1, a_file(tmp_path, b"second"), f"notes/{name}") == uri
+    assert side.kept(uri) == b"second"
+
+
+def test_a_file_is_kept_when_the_run_has_ended(side: Side, name: str, tmp_path: Path) -> None:
+    run_id = side.run()
+    side.register(name, run_id)
+    side.tracker.end_run(run_id, RunStatus.FINISHED)
+    assert side.kept(side.registry.attach(name, 1, a_file(tmp_path), "notes")) == b"kept"
+    assert side.tracker.get_run(run_id).status is RunStatus.FINISHED
+
+
+@pytest.mark.parametrize("folder", ["", "/notes", "../notes", "a/../../b"])
+def test_a_file_is_kept_below_the_runs_artifacts_alone(
+    side: Side, name: str, folder: str, tmp_path: Path
+) -> None:
+    side.register(name)
+    with pytest.raises(InvalidInput) as caught:
+        side.registry.attach(name, 1, a_file(tmp_path), folder)
+    assert caught.value.field == "folder"
+
+
+def test_only_a_file_that_there_is_can_be_kept(side: Side, name: str, tmp_path: Path) -> None:
+    side.register(name)
+    for nothing in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(InvalidInput) as caught:
+            side.registry.attach(name, 1, nothing, "notes")
+        assert caught.value.field == "file"
+
+
 def test_an_unknown_flavor_is_named_with_those_known(side: Side, name: str) -> None:
     with pytest.raises(InvalidInput, match="onnx") as caught:
         side.registry.log_model(side.run(), MODEL, name, flavor="pickle")
@@ -176,6 +237,7 @@ def reads(registry: ModelRegistry, name: str, version: int, folder: Path) -> lis
         lambda: registry.get_version(name, version),
         lambda: registry.set_alias(name, "champion", version),
         lambda: registry.download(name, version, folder),
+        lambda: registry.attach(name, version, a_file(folder), "notes"),
     ]
 
 
@@ -208,7 +270,7 @@ def test_another_projects_models_are_unknown_also_from_a_thread(two: Two, name: 
         thread.start()
         thread.join()
         try_all()
-    assert outcomes == [ModelNotFound] * 12
+    assert outcomes == [ModelNotFound] * 15
     assert name not in {version.name for version in two.a.registry.list_versions()}
     assert not list(tmp_path.rglob("MLmodel"))
 

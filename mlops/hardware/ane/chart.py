@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlops.errors import InvalidInput
 from mlops.hardware.ane.report import AneReport, TypeRow
 
 MOST_ROWS = 20
+PICTURES = (".png", ".svg", ".pdf")
 # Blue and vermilion of Okabe and Ito's palette are told apart by every kind of colour vision; hatching tells
 # them apart in print.
 _PLACED: dict[str, Any] = {"color": "#0072B2"}
@@ -17,8 +19,12 @@ _ELSEWHERE: dict[str, Any] = {"color": "#D55E00", "hatch": "////", "edgecolor": 
 
 
 def save_chart(report: AneReport, path: Path) -> Path:
-    """Draw a report's rows, the heaviest on top, in the format of the file's ending; returns the path."""
+    """Draw a report's rows, the heaviest on top, in the format of the file's ending; returns the path. Raises
+    `InvalidInput` for an ending that is no picture's."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
+
+    check_ending(path)
 
     rows = report.rows[:MOST_ROWS]
     figure = Figure(figsize=(10, 2.2 + 0.32 * max(len(rows), 2)), dpi=140, layout="constrained")
@@ -32,8 +38,17 @@ def save_chart(report: AneReport, path: Path) -> Path:
     work.set_ylim(max(len(rows), 1) - 0.4, -0.6)  # the first row on top
     figure.legend(*work.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(_title(report), fontsize=11)
-    figure.savefig(path)
+    with rc_context({"svg.fonttype": "none"}):  # text stays text
+        figure.savefig(path)
     return path
+
+
+def check_ending(path: Path) -> None:
+    """Raise `InvalidInput` for a chart's path whose ending is no picture's."""
+    if path.suffix.lower() not in PICTURES:
+        raise InvalidInput(
+            "chart", str(path), "is not a picture's name", remedy=f"Let it end in {', '.join(PICTURES)}."
+        )
 
 
 def _bars(

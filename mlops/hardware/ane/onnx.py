@@ -131,7 +131,9 @@ class _Scope:
 
     def _operation(self, node: Any) -> Operation:
         attributes = _attributes(node)
-        kind = MIL_TYPES.get(node.op_type, node.op_type) if node.domain in ("", "ai.onnx") else node.op_type
+        kind = MIL_TYPES.get(node.op_type, node.op_type)
+        if node.domain not in ("", "ai.onnx"):
+            kind = f"{node.domain}.{node.op_type}"
         inputs = [self._tensor(name) for name in node.input]
         if node.op_type in ("QLinearConv", "QLinearMatMul"):  # (x, scale, zero point, weight, …)
             inputs = [inputs[0], inputs[3]]

@@ -23,6 +23,8 @@ class Sizes:
     """Linear and symmetric, one scale a channel (`OpLinearQuantizerConfig`)."""
     palette4: int
     """Four bits a number, and a table of 16 values a tensor (`OpPalettizerConfig(nbits=4)`)."""
+    basis: str = "heuristic"
+    """Reckoned from the weights' shapes; nothing was compressed."""
 
 
 def weight_sizes(weights: Iterable[Weight]) -> Sizes:
