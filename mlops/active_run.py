@@ -17,6 +17,7 @@ from typing import Protocol
 
 from mlops.entities import Run, RunStatus
 from mlops.errors import InvalidInput, MLOpsError, RunEnded
+from mlops.hardware.sampler import HardwareSampler
 from mlops.tracking import output, printed
 from mlops.tracking.base import RunTracker
 from mlops.tracking.output import Output
@@ -46,8 +47,16 @@ class ActiveRun:
     `finish()`, or the program's end.
     """
 
-    def __init__(self, run: Run, tracking: RunTracker, current: Current, printed_to: Output | None) -> None:
-        """`run` as it was started or resumed; `printed_to` keeps what it prints. Use `client.start_run`."""
+    def __init__(
+        self,
+        run: Run,
+        tracking: RunTracker,
+        current: Current,
+        printed_to: Output | None,
+        hardware: HardwareSampler,
+    ) -> None:
+        """`run` as it was started or resumed; `printed_to` keeps what it prints, `hardware` samples the
+        machine meanwhile. Use `client.start_run`."""
         self.key = run.key
         """Permanent, and known before any server is."""
         self.project = run.project
@@ -55,6 +64,8 @@ class ActiveRun:
         self.tracking = tracking
         self.write_metrics = tracking.metric_writer(run.key)
         """Records metrics at a step: the tracker's own verb, since a training loop calls it most."""
+        self.hardware = hardware
+        """Samples the machine while the run is written."""
         self._run = run
         self._current = current
         self._output = printed_to
@@ -122,6 +133,8 @@ class ActiveRun:
             printed.listen(self._output)
         if self.outer is None:
             self._left.enter_context(self.tracking.activate(self.key, process=True))
+        if not self._shared and self.tracking.owns(self.key):  # else another one samples for it
+            self.hardware.start()
 
     def __enter__(self) -> ActiveRun:
         """Make it the run of this context instead of the whole process."""
@@ -203,6 +216,7 @@ class ActiveRun:
             if isinstance(error, Exception | SystemExit) and status is RunStatus.FAILED:
                 text = f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
                 self.tracking.log(self.key, tags={"mlops.error": text})
+            steps.callback(self.hardware.stop)
 
     def _record_status(self, status: RunStatus) -> None:
         try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,10 @@ from mlops.errors import (
     ServiceUnavailable,
     VersionPending,
 )
+from mlops.hardware import machine
+from mlops.hardware.base import HardwareSample
+from mlops.hardware.given import given
+from mlops.hardware.thermal import ThermalGate
 from mlops.installation import Installation
 from mlops.project import Project, check_model_name, find_project, read_project
 from mlops.remote import Gateway
@@ -77,6 +81,7 @@ class MLOpsClient:
         experiment_name: str | None = None,
         run_id: str | None = None,
         capture_output: bool | None = None,
+        log_system_metrics: bool | None = None,
     ) -> ActiveRun:
         """A run, new or (`run_id`, a key or MLflow's id) resumed. No server is needed; one is waited for at
         most a second.
@@ -85,7 +90,9 @@ class MLOpsClient:
         `mlops.error`, and a run inside is its child. Without `with` it is the run of the whole process
         until `run.finish()`, the program's end, or this thread's next run. Plain `mlflow.log_*` and
         autolog write to the same run. What it prints is its artifact `output.log`, unless
-        `capture_output` (MLOPS_CAPTURE_OUTPUT) is false. Raises `RunNotFound`, `InvalidInput`.
+        `capture_output` (MLOPS_CAPTURE_OUTPUT) is false. The machine is sampled meanwhile, every
+        MLOPS_HARDWARE_INTERVAL_S seconds, unless that is 0 or `log_system_metrics` is false. Raises
+        `RunNotFound`, `InvalidInput`.
         """
         config = self._workspace.installation.config
         return self._current.start(
@@ -95,6 +102,8 @@ class MLOpsClient:
             experiment_name=experiment_name,
             run_id=run_id,
             capture_output=config.capture_output if capture_output is None else capture_output,
+            open_readers=partial(machine.open_readers, powermetrics=config.powermetrics),
+            hardware_interval_s=0.0 if log_system_metrics is False else config.hardware_interval_s,
         )
 
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -141,16 +150,21 @@ class MLOpsClient:
         with document(name, write) as (path, below):
             run.tracking.log_artifact(run.key, path, below)
 
-    def log_apple_silicon_metrics(self) -> None:
-        """Record which machine this is, as tags; what cannot be read is left out. Raises `NoActiveRun`."""
-        machine = {
-            "hardware.system": platform.system(),
-            "hardware.machine": platform.machine(),
-            "hardware.processor": platform.processor(),
-            "hardware.python": platform.python_version(),
-        }
+    def log_apple_silicon_metrics(self, figures: Mapping[str, Any] | None = None) -> HardwareSample:
+        """Record what the machine does now, or the given `figures`, named as in `HardwareSample`; returns
+        what was recorded. What cannot be read is None, and left out. Raises `NoActiveRun`, and
+        `InvalidInput` that names the figure."""
         run = self._active("log_apple_silicon_metrics")
-        run.tracking.log(run.key, tags={key: value for key, value in machine.items() if value})
+        if figures is None:
+            return run.hardware.sample()
+        sample = given(figures)
+        run.hardware.record(sample)
+        return sample
+
+    @cached_property
+    def thermal(self) -> ThermalGate:
+        """Whether the machine is too hot to go on, to be asked between epochs."""
+        return ThermalGate(machine.thermal_state())
 
     def log_model(
         self,

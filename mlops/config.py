@@ -76,6 +76,13 @@ class MLOpsConfig(BaseSettings):
     capture_output: bool = True
     """Whether what a run prints is kept as its log."""
 
+    hardware_interval_s: float = Field(default=5.0, ge=0, allow_inf_nan=False)
+    """How often a run samples its machine, in seconds; 0 turns it off."""
+
+    powermetrics: bool = False
+    """Whether the sampling asks macOS' powermetrics too, through `sudo -n`, which never prompts: it must be
+    allowed to without a password. Ignored elsewhere."""
+
     tracking_backend: str = "mlflow"
     """Where runs are tracked: `mlflow`, or `memory` for tests."""
 

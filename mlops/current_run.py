@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
 
 from mlops.active_run import ActiveRun, is_open
 from mlops.entities import Run
 from mlops.errors import InvalidInput
+from mlops.hardware.reader import Readers
+from mlops.hardware.sampler import HardwareSampler
 from mlops.tracking import output
 from mlops.tracking.base import RunTracker
 from mlops.tracking.output import Output
@@ -49,6 +51,8 @@ class CurrentRun:
         experiment_name: str | None,
         run_id: str | None,
         capture_output: bool,
+        open_readers: Callable[[], Readers],
+        hardware_interval_s: float,
     ) -> ActiveRun:
         """See `MLOpsClient.start_run`."""
         if run_id is not None and (same := self._named_left_open(run_id)):
@@ -59,7 +63,14 @@ class CurrentRun:
         else:
             run = _resume(tracking, run_id, name or experiment_name, tags)
         printed_to = _output_of(tracking, run, resumed=run_id is not None) if capture_output else None
-        started = ActiveRun(run, tracking, self, printed_to)
+        hardware = HardwareSampler(
+            open_readers,
+            lambda metrics, tags, step: tracking.log(run.key, metrics=metrics, tags=tags, step=step),
+            interval_s=hardware_interval_s,
+            started_s=run.started_at.timestamp(),
+            earlier=None if run_id is None else lambda: tracking.get_run(run.key),
+        )
+        started = ActiveRun(run, tracking, self, printed_to, hardware)
         started.begin()
         return started
 

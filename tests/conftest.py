@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from mlops.services import control, postgres
 from tests.servers import mlflow_accounts, mlflow_server
 
 __all__ = ["mlflow_accounts", "mlflow_server"]
+
+# Records are compared as wholes; the sampling of hardware, which adds to them, has tests of its own.
+os.environ["MLOPS_HARDWARE_INTERVAL_S"] = "0"
 
 # Tests that share a server run in one test process, so that it is started once.
 _SHARED = ("stack", "ray_head", "mlflow_server")

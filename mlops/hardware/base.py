@@ -107,7 +107,10 @@ class HardwareSample:
 
     # Memory.
     memory_used_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    """What programs could still have without swapping."""
     memory_free_bytes: int | None = None
+    """What nothing uses at all."""
     memory_wired_bytes: int | None = None
     memory_compressed_bytes: int | None = None
     memory_free_percent: float | None = None

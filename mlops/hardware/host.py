@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlops.hardware.base import CpuLevel, HardwareSample, number, sampled
+from mlops.hardware.base import CpuLevel, HardwareReader, HardwareSample, number, sampled
 
 _CPUINFO = Path("/proc/cpuinfo")
 _SHORTEST_S = 0.05
@@ -29,8 +30,8 @@ class Host:
     def read(self) -> HardwareSample | None:
         """The figures now; no load on the first reading, nor within 50 ms of the last that had one.
 
-        `memory_free_bytes` is what a program can have without swapping, file caches included; the rest is
-        used. Raises what psutil raises.
+        File caches count as available: they give way to programs. What is not available is used. Raises
+        what psutil raises.
         """
         import psutil
 
@@ -45,7 +46,8 @@ class Host:
             cpu_utilization_percent=load,
             cpu_levels=(level,) if self._levels else None,
             memory_used_bytes=memory.total - memory.available,
-            memory_free_bytes=memory.available,
+            memory_available_bytes=memory.available,
+            memory_free_bytes=memory.free,
             swap_used_bytes=psutil.swap_memory().used,
         )
 
@@ -89,3 +91,7 @@ def _chip(cpuinfo: Path) -> str | None:
         return parse_cpuinfo(cpuinfo.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return None  # not a Linux
+
+
+if TYPE_CHECKING:
+    _conforms: type[HardwareReader] = Host

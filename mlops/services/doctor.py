@@ -14,6 +14,8 @@ import psutil
 
 from mlops.entities import ServiceState
 from mlops.errors import MLOpsError
+from mlops.hardware.base import HardwareSample, ThermalState
+from mlops.hardware.machine import open_readers
 from mlops.installation import Installation
 from mlops.services import postgres
 from mlops.services.sockets import listeners
@@ -21,6 +23,8 @@ from mlops.services.status import read_status, supervisor_pid
 
 _GB = 1e9
 _LEAST_DISK_GB, _LEAST_MEMORY_GB = 5.0, 3.0
+_MOST_SWAP_GB = 0.1
+"""A little swap is in use on every Mac; more means that memory was short."""
 
 
 class Level(StrEnum):
@@ -45,6 +49,7 @@ def examine(installation: Installation) -> list[Finding]:
     """Look at everything; nothing is changed."""
     return [
         *_machine(installation),
+        *judge_hardware(open_readers(import_torch=True).read()),
         *_home(installation),
         *_database(installation),
         *_services(installation),
@@ -71,6 +76,60 @@ def _machine(installation: Installation) -> Iterator[Finding]:
     memory = psutil.virtual_memory().available / _GB
     enough = memory >= _LEAST_MEMORY_GB or supervisor_pid(installation) is not None
     yield _judge(enough, "memory", f"{memory:.1f} GB available", "Close other programs.", Level.WARNING)
+
+
+def judge_hardware(sample: HardwareSample) -> Iterator[Finding]:
+    """What of the hardware's state slows the work; what could not be read is not judged."""
+    apple = (sample.chip_type or "").startswith("Apple")
+    if sample.rosetta is not None:
+        yield _judge(
+            not sample.rosetta,
+            "architecture",
+            "this Python is x86 code translated by Rosetta: slower, and without the Apple GPU"
+            if sample.rosetta
+            else "this Python is native",
+            "Install a Python for arm64, then set the project's environment up again with it.",
+            Level.WARNING,
+        )
+    if (apple or sample.rosetta) and sample.mps_available is not None:
+        yield _judge(
+            sample.mps_available,
+            "mps",
+            "torch can use the Apple GPU"
+            if sample.mps_available
+            else "torch cannot use the GPU that this chip has",
+            "Use a Python for arm64 first (see above)."
+            if sample.rosetta
+            else "Install torch's build for arm64 on macOS 12.3 or newer; a virtual machine may have no GPU.",
+            Level.WARNING,
+        )
+    if sample.power_mode is not None:
+        yield _judge(
+            sample.power_mode != "low",
+            "power mode",
+            sample.power_mode + (": everything runs slower" if sample.power_mode == "low" else ""),
+            "Turn Low Power Mode off in System Settings, Battery.",
+            Level.WARNING,
+        )
+    if sample.swap_used_bytes is not None:
+        swap = sample.swap_used_bytes / _GB
+        yield _judge(
+            swap <= _MOST_SWAP_GB,
+            "swap",
+            f"{swap:.1f} GB in use"
+            + (": memory was short, and training slows where it is" * (swap > _MOST_SWAP_GB)),
+            "Close other programs, or train with smaller batches; a restart empties it.",
+            Level.WARNING,
+        )
+    if sample.thermal_state is not None:
+        hot = sample.thermal_state in (ThermalState.SERIOUS, ThermalState.CRITICAL)
+        yield _judge(
+            not hot,
+            "thermal state",
+            sample.thermal_state + (": the chip is throttled" if hot else ""),
+            "Let the machine cool down before you measure or train.",
+            Level.WARNING,
+        )
 
 
 def _home(installation: Installation) -> Iterator[Finding]:

@@ -52,6 +52,10 @@ class RunWriter(Protocol):
     def snapshot(self, run_id: str) -> Run:
         """A run of this process as it is known here, without asking a server; raises `RunNotFound`."""
 
+    def owns(self, run_id: str) -> bool:
+        """Whether this process ends the run, and not another one that has it open; raises `RunNotFound`,
+        `RunEnded`."""
+
     def output_folder(self, run_id: str) -> Path:
         """Where what the run prints is kept until it is an artifact; raises `RunNotFound`."""
 

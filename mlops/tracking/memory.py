@@ -167,6 +167,11 @@ class MemoryTracker:
         with self._lock:
             return _copy(self._known(run_id))
 
+    def owns(self, run_id: str) -> bool:
+        """See `RunTracker.owns`: there is no other process."""
+        with self._lock:
+            return self._running(run_id).status is RunStatus.RUNNING
+
     def output_folder(self, run_id: str) -> Path:
         """See `RunTracker.output_folder`."""
         with self._lock:

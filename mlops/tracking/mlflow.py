@@ -184,6 +184,10 @@ class MLflowTracker(MLflowArchive):
         url = self._server.page_of(known.journal.opening, known.journal.mlflow_id)
         return replace(snapshot(known.journal), url=url)
 
+    def owns(self, run_id: str) -> bool:
+        """See `RunTracker.owns`."""
+        return self._writing(run_id).journal.owned
+
     def output_folder(self, run_id: str) -> Path:
         """See `RunTracker.output_folder`: in the run's journal, so that it outlives the process."""
         return self._writing(run_id).journal.folder.output

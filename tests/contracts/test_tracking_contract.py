@@ -57,6 +57,14 @@ def test_an_ended_run_has_its_status_and_time(tracker: RunTracker, status: RunSt
     assert tracker.get_run(ended.id).ended_at == ended.ended_at
 
 
+def test_a_run_that_was_started_here_is_ended_here(tracker: RunTracker) -> None:
+    run = start(tracker)
+    assert tracker.owns(run.id)
+    tracker.end_run(run.id, RunStatus.FINISHED)
+    with pytest.raises(RunEnded):
+        tracker.owns(run.id)
+
+
 def test_an_ended_run_takes_nothing_more(tracker: RunTracker) -> None:
     run = start(tracker)
     tracker.end_run(run.id, RunStatus.FINISHED)

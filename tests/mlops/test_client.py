@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -362,12 +363,44 @@ def test_unsafe_model_name_is_refused(alpha: MLOpsClient) -> None:
         alpha.log_model(object(), "../net", flavor="sklearn")
 
 
-def test_this_machine_is_recorded_without_empty_values(alpha: MLOpsClient) -> None:
+def test_a_sample_of_this_machine_is_recorded_when_asked_for(alpha: MLOpsClient) -> None:
     with alpha.start_run() as run:
-        alpha.log_apple_silicon_metrics()
-    tags = alpha.get_run(run.id).tags
-    assert {"hardware.system", "hardware.python"} <= set(tags)
-    assert all(tags.values())
+        sample = alpha.log_apple_silicon_metrics()
+    kept = alpha.get_run(run.id)
+    assert kept.metrics["system/system_memory_usage_megabytes"] == sample.memory_used_bytes / 1e6
+    assert {"hardware.os", "hardware.sources"} <= set(kept.tags)
+    assert all(kept.tags.values())
+    assert "system/thermal_state" not in kept.metrics, "what cannot be read is not 0"
+
+
+def test_given_figures_of_a_machine_are_recorded(alpha: MLOpsClient) -> None:
+    figures = {"chip_type": "Apple M4", "gpu_power_w": 12.5, "thermal_state": "fair", "energy_j": 40}
+    with alpha.start_run() as run:
+        alpha.log_apple_silicon_metrics(figures)
+    kept = alpha.get_run(run.id)
+    assert kept.metrics == {
+        "system/gpu_0_power_usage_watts": 12.5,
+        "system/thermal_state": 1,
+        "system/energy_joules": 40,
+    }
+    assert (kept.tags["hardware.chip"], kept.tags["hardware.sources"]) == ("Apple M4", "given")
+
+
+def test_wrong_figures_of_a_machine_are_refused_and_nothing_is_recorded(alpha: MLOpsClient) -> None:
+    with (
+        alpha.start_run() as run,
+        pytest.raises(errors.InvalidInput, match="gpu_utilization_percent=250") as caught,
+    ):
+        alpha.log_apple_silicon_metrics({"gpu_power_w": 1.0, "gpu_utilization_percent": 250})
+    assert caught.value.remedy
+    assert alpha.get_run(run.id).metrics == {}
+
+
+def test_the_thermal_gate_of_a_machine_that_tells_nothing_lets_work_and_says_so(alpha: MLOpsClient) -> None:
+    advice = alpha.thermal.check()
+    assert advice.may_run
+    assert advice.action == ("unknown" if sys.platform != "darwin" else advice.action)
+    assert alpha.thermal is alpha.thermal, "its hysteresis is kept from epoch to epoch"
 
 
 # -- deployments --------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ GOOD = {
     "start_timeout_s": ("2.5", 2.5),
     "flush_timeout_s": ("2.5", 2.5),
     "capture_output": ("false", False),
+    "hardware_interval_s": ("2.5", 2.5),
+    "powermetrics": ("true", True),
     "tracking_backend": ("memory", "memory"),
     "registry_backend": ("memory", "memory"),
     "data_backend": ("local", "local"),
@@ -57,6 +59,9 @@ BAD = [
     ("START_TIMEOUT_S", "nan"),
     ("START_TIMEOUT_S", "soon"),
     ("FLUSH_TIMEOUT_S", "-1"),
+    ("HARDWARE_INTERVAL_S", "-1"),
+    ("HARDWARE_INTERVAL_S", "inf"),
+    ("POWERMETRICS", "perhaps"),
     ("FLUSH_TIMEOUT_S", "inf"),
     ("CAPTURE_OUTPUT", "perhaps"),
 ]

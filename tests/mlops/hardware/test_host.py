@@ -38,9 +38,11 @@ def test_memory_adds_up_to_what_is_there(cpuinfo: Path) -> None:
     sample = read(Host(levels=True, cpuinfo=cpuinfo))
 
     assert sample.memory_used_bytes is not None
+    assert sample.memory_available_bytes is not None
     assert sample.memory_free_bytes is not None
     total = psutil.virtual_memory().total
-    assert sample.memory_used_bytes + sample.memory_free_bytes == total
+    assert sample.memory_used_bytes + sample.memory_available_bytes == total
+    assert 0 < sample.memory_free_bytes < total
     assert sample.memory_gb == round(total / 2**30, 1)
     assert sample.swap_used_bytes is not None
     assert sample.sources["memory_used_bytes"] == "psutil"

@@ -1,0 +1,82 @@
+"""Several readers as one: what they know together, and what to do about one that fails."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Iterable
+
+from mlops.hardware.base import HardwareReader, HardwareSample, merged
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE = 3
+
+
+class Readers:
+    """All readers of a machine; a figure is the first one's that has it.
+
+    One that fails three times in a row is asked no more, and one warning says so: open new ones for the next
+    run.
+    """
+
+    name = "machine"
+
+    def __init__(
+        self,
+        readers: Iterable[HardwareReader],
+        troubles: dict[str, str] | None = None,
+        system: str = platform.system(),
+    ) -> None:
+        """`troubles` names readers that could not even be opened, and why; `system` is the machine's."""
+        self.system = system
+        self._readers = list(readers)
+        self._failures: dict[str, int] = {}
+        self.troubles: dict[str, str] = dict(troubles or {})
+        """Reader -> why it gave nothing when it was last asked."""
+
+    def read(self) -> HardwareSample:
+        """The figures now; raises nothing."""
+        sample = HardwareSample()
+        for reader in list(self._readers):
+            found = self._ask(reader)
+            if found is not None:
+                sample = merged(sample, found)
+        return sample
+
+    def _ask(self, reader: HardwareReader) -> HardwareSample | None:
+        try:
+            found, trouble = reader.read(), "it gave nothing"
+        except Exception as error:  # noqa: BLE001 - a source may raise anything; a run must not end of it
+            found, trouble = None, f"{type(error).__name__}: {error}"
+        if found is not None:
+            self._failures.pop(reader.name, None)
+            self.troubles.pop(reader.name, None)
+            return found
+        self.troubles[reader.name] = trouble
+        self._failures[reader.name] = self._failures.get(reader.name, 0) + 1
+        if self._failures[reader.name] >= _PATIENCE:
+            self._readers.remove(reader)
+            _log.warning(
+                "hardware: %s failed %d times and is not asked again in this run (%s)",
+                reader.name,
+                _PATIENCE,
+                trouble,
+            )
+        return None
+
+
+class Fallback:
+    """One reader, and another that is asked only while the first gives nothing."""
+
+    def __init__(self, first: HardwareReader, second: HardwareReader) -> None:
+        self.name = f"{first.name} or {second.name}"
+        self._first, self._second = first, second
+
+    def read(self) -> HardwareSample | None:
+        """The first one's figures, else the second's; raises what the second raises."""
+        try:
+            found = self._first.read()
+        except Exception:  # noqa: BLE001 - whatever it is, the second is there for it
+            found = None
+        return found if found is not None else self._second.read()

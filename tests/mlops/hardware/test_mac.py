@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+
+import pytest
+
+from mlops.hardware.base import AppleSiliconMetrics, CpuLevel, HardwareSample, ThermalState
+from mlops.hardware.machine import open_readers, thermal_state
+from mlops.hardware.reader import Readers
+from tests.mlops.hardware.apple import inputs
+from tests.mlops.hardware.macs import Commands, mac
+
+HOSTED_VM = inputs.SYSCTL.replace(b"kern.hv_vmm_present: 0", b"kern.hv_vmm_present: 1")
+
+
+def open_mac(commands: Commands, *, powermetrics: bool = False) -> Readers:
+    return open_readers(system="Darwin", run=commands, powermetrics=powermetrics)
+
+
+def read(commands: Commands) -> HardwareSample:
+    return open_mac(commands).read()
+
+
+def test_everything_that_needs_no_root_is_one_sample() -> None:
+    sample = read(mac())
+
+    assert sample.chip_type == "Apple M6 Pro"
+    assert (sample.memory_gb, sample.gpu_cores, sample.ane_cores) == (48, 96, 16)
+    assert [(level.name, level.cores, level.active_ratio) for level in sample.cpu_levels or ()] == [
+        ("Super", 4, None),
+        ("Performance", 10, None),
+        ("Efficiency", 2, None),
+    ]
+    assert (sample.gpu_utilization_percent, sample.gpu_memory_bytes) == (42, 1_500_000_000)
+    assert (sample.thermal_state, sample.thermal_source) == (ThermalState.SERIOUS, "notifyutil")
+    assert (sample.power_mode, sample.power_source) == ("high", "battery")
+    assert sample.memory_pressure_level == 1
+    assert sample.swap_used_bytes == 12.5 * 2**20
+    assert sample.sources["gpu_utilization_percent"] == "ioreg"
+    assert sample.sources["cpu_levels"] == "sysctl"
+    assert {"cpu_power_w", "package_power_w", "energy_j"}.isdisjoint(sample.figures)
+
+
+def test_the_summary_of_it() -> None:
+    summary = AppleSiliconMetrics.of(read(mac()))
+
+    assert (summary.chip_type, summary.memory_gb, summary.ane_available) == ("Apple M6 Pro", 48, True)
+    assert (summary.thermal_state, summary.power_mode) == ("serious", "high")
+
+
+def test_powermetrics_is_asked_only_when_it_is_wanted_and_never_prompts() -> None:
+    without, wanted = mac(), mac()
+    open_mac(without).read()
+    readers = open_mac(wanted, powermetrics=True)
+    readers.read()
+
+    assert "powermetrics" not in without.asked
+    assert "powermetrics" in wanted.asked
+    assert "CalledProcessError" in readers.troubles["powermetrics"]
+
+
+def test_powermetrics_adds_powers_and_the_levels_activity_and_sums_the_energy() -> None:
+    topology = b"hw.nperflevels: 2\nhw.perflevel0.name: Performance\nhw.perflevel0.physicalcpu: 1\n"
+    topology += b"hw.perflevel1.name: Efficiency\nhw.perflevel1.physicalcpu: 2\n"
+    commands = mac(powermetrics=inputs.powermetrics(), facts=topology)
+    readers = open_mac(commands, powermetrics=True)
+    readers.read()
+
+    sample = readers.read()
+
+    assert (sample.cpu_power_w, sample.gpu_power_w, sample.ane_power_w) == (2, 0.5, 0.25)
+    assert sample.cpu_levels == (CpuLevel("Performance", 1, 0.5, 3000), CpuLevel("Efficiency", 2, 0.25, 3000))
+    assert (sample.energy_j, sample.elapsed_s) == (5.5, 2)
+    assert sample.sources["cpu_levels"] == "powermetrics"
+
+
+def test_an_energy_with_a_gap_is_none() -> None:
+    commands = mac(powermetrics=inputs.powermetrics({"cpu_energy": None}))
+    readers = open_mac(commands, powermetrics=True)
+    assert readers.read().energy_j is None
+
+    commands.outputs["powermetrics"] = inputs.powermetrics()
+
+    assert readers.read().energy_j is None
+
+
+def test_system_profiler_runs_once_for_all_runs_of_a_process() -> None:
+    commands = mac()
+    for _ in range(2):
+        readers = open_mac(commands)
+        readers.read()
+        readers.read()
+
+    assert commands.asked.count("profile") == commands.asked.count("facts") == 1
+    assert commands.asked.count("gpu") == 4
+
+
+def test_a_hosted_virtual_machine_without_ioreport_knows_what_it_does_not_know(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    commands = mac(
+        facts=HOSTED_VM,
+        gpu=inputs.ioreg_gpu("AppleParavirtGPU"),
+        ane=b"",
+        notify=b"com.apple.system.thermalpressurelevel 0\n",
+        profile=inputs.system_profiler({"chip_type": "Apple M1 (Virtual)"}),
+    )
+    readers = open_mac(commands)
+    with caplog.at_level(logging.WARNING):
+        samples = [readers.read() for _ in range(5)]
+
+    unknown = {"gpu_utilization_percent", "gpu_memory_bytes", "thermal_state", "package_power_w", "energy_j"}
+    assert all(unknown.isdisjoint(sample.figures) for sample in samples)
+    assert samples[0].virtual_machine is True
+    assert commands.asked.count("gpu") == 3
+    assert len([record for record in caplog.records if "ioreg failed" in record.message]) == 1
+    assert "IOReport" in readers.troubles
+
+
+def test_rosetta_is_told_and_its_invented_processor_is_not() -> None:
+    facts = b"machdep.cpu.brand_string: VirtualApple @ 2.50GHz processor\nsysctl.proc_translated: 1\n"
+    sample = read(mac(facts=facts, profile=inputs.system_profiler({"chip_type": None}), ane=b""))
+
+    assert sample.rosetta is True
+    assert sample.sources.get("chip_type") not in ("sysctl", "system_profiler")
+    assert any("Rosetta" in remark for remark in sample.quality)
+
+
+def test_a_mac_on_which_nothing_answers_says_so_and_raises_nothing() -> None:
+    readers = open_mac(Commands())
+    sample = readers.read()
+
+    assert {"model", "gpu_cores", "ane_available", "thermal_state", "power_mode"}.isdisjoint(sample.figures)
+    assert {"facts", "ioreg", "sysctl", "pmset", "vm_stat"} <= readers.troubles.keys()
+    assert "FileNotFoundError" in readers.troubles["ioreg"]
+
+
+def test_a_command_that_hangs_is_a_failure_like_any_other() -> None:
+    readers = open_mac(mac(mode=subprocess.TimeoutExpired("pmset", 2)))
+
+    assert readers.read().power_mode is None
+    assert "TimeoutExpired" in readers.troubles["pmset"]
+
+
+def test_the_thermal_state_alone() -> None:
+    assert thermal_state(system="Darwin", run=mac())() is ThermalState.SERIOUS
+    assert thermal_state(system="Darwin", run=mac(notify=b"another.key 0\n"))() is None
+    assert thermal_state(system="Linux")() is None
+    with pytest.raises(FileNotFoundError):
+        thermal_state(system="Darwin", run=Commands())()
+
+
+def test_a_linux_box_has_comparable_figures() -> None:
+    readers = open_readers(system="Linux")
+    readers.read()
+    sample = readers.read()
+
+    assert {"memory_gb", "memory_used_bytes", "swap_used_bytes", "cpu_levels"} <= sample.figures.keys()
+    assert (sample.mps_available, sample.ane_available) == (False, False)
+    assert sample.thermal_state is None

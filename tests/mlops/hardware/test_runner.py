@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from mlops.hardware.runner import run
+
+PYTHON = sys.executable
+
+
+def test_what_a_command_prints_is_returned() -> None:
+    assert run((PYTHON, "-c", "print('figures')"), 20) == b"figures\n"
+
+
+def test_a_command_is_run_in_no_ones_language_and_sees_nothing_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SECRET", "hidden")
+    script = "import os; print(os.environ['LC_ALL'], 'SECRET' in os.environ)"
+
+    assert run((PYTHON, "-c", script), 20) == b"C False\n"
+
+
+def test_a_command_that_asks_gets_no_answer() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        run((PYTHON, "-c", "input('password: ')"), 20)
+
+
+def test_a_command_that_hangs_is_ended() -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        run((PYTHON, "-c", "import time; time.sleep(60)"), 0.2)
+
+
+def test_a_command_that_is_missing_or_fails_raises() -> None:
+    with pytest.raises(FileNotFoundError):
+        run(("/nowhere/ioreg",), 1)
+    with pytest.raises(subprocess.CalledProcessError):
+        run((PYTHON, "-c", "raise SystemExit(1)"), 20)
