@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from mlops.entities import Run as Run
     from mlops.errors import InvalidInput as InvalidInput
     from mlops.errors import MLOpsError as MLOpsError
+    from mlops.hardware.base import AppleSiliconMetrics as AppleSiliconMetrics
+    from mlops.hardware.base import CpuLevel as CpuLevel
+    from mlops.hardware.base import HardwareSample as HardwareSample
+    from mlops.hardware.base import ThermalState as ThermalState
+    from mlops.hardware.thermal import ThermalAction as ThermalAction
 
 _HOMES = {
     "ActiveRun": "mlops.active_run",
@@ -31,6 +36,11 @@ _HOMES = {
     "Run": "mlops.entities",
     "InvalidInput": "mlops.errors",
     "MLOpsError": "mlops.errors",
+    "AppleSiliconMetrics": "mlops.hardware.base",
+    "CpuLevel": "mlops.hardware.base",
+    "HardwareSample": "mlops.hardware.base",
+    "ThermalState": "mlops.hardware.base",
+    "ThermalAction": "mlops.hardware.thermal",
 }
 __all__ = list(_HOMES)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.bench import (
     command_line,
+    hardware,
     stack,
     tracking_history,
     tracking_kill,
@@ -24,6 +25,7 @@ from tests.bench.result import HEADER, Result
 
 SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "command-line": lambda _: command_line.run(),
+    "hardware": lambda _: hardware.run(),
     "stack": lambda _: stack.run(),
     "tracking-latency": tracking_latency.run,
     "tracking-throughput": tracking_throughput.run,

@@ -16,8 +16,8 @@ class Comparison:
     ours: Sequence[float]
     peer_name: str
     peer: Sequence[float]
-    bar: float
-    """The most that ours / peer may be."""
+    bar: float | None
+    """The most that ours / peer may be; None is for a ratio that is only told."""
     at_least: bool = False
     """Whether the bar is the least that it must be instead."""
 
@@ -29,15 +29,16 @@ class Comparison:
     def row(self) -> list[str]:
         """A line of the table."""
         ratio = statistics.median(self.ratios)
-        met = ratio >= self.bar if self.at_least else ratio <= self.bar
-        return [
+        row = [
             self.name,
             _figure(self.ours, self.unit),
             f"{self.peer_name}: {_figure(self.peer, self.unit)}",
             f"{_ratio(ratio)} ({_ratio(min(self.ratios))}–{_ratio(max(self.ratios))})",
-            f"{'≥' if self.at_least else '≤'} {self.bar:g}",
-            "met" if met else "MISSED",
         ]
+        if self.bar is None:
+            return [*row, "–", "–"]
+        met = ratio >= self.bar if self.at_least else ratio <= self.bar
+        return [*row, f"{'≥' if self.at_least else '≤'} {self.bar:g}", "met" if met else "MISSED"]
 
 
 @dataclass(frozen=True)
