@@ -157,6 +157,8 @@ class ThermalGate:
             return ThermalAdvice(ThermalAction.UNKNOWN, None, "no thermal state can be read")
         if self._unknown_since is not None:
             reason = f"it was {counting}, and could not be read for {now - self._unknown_since:.0f} s"
+            if _ACTIONS[counting] is ThermalAction.RUN:  # what is unknown is not nominal
+                return ThermalAdvice(ThermalAction.UNKNOWN, None, f"thermal state: {reason}")
         elif self._state is counting:
             reason = f"it is {counting}"
         else:

@@ -1,4 +1,4 @@
-"""What it costs to look at the machine: a sample, a run's sampling, and the import; next to MLflow's monitors."""
+"""What it costs to look at the machine: a sample, a run's sampling, the import; next to MLflow's monitors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INTERVAL_S = 5.0
 
 def run() -> Iterator[Result]:
     """Rounds of samples, ours and MLflow's in turn."""
-    ours, peer, imports, shares = [], [], [], []
+    ours, peer, imports = [], [], []
     readers, monitors = open_readers(), _mlflow_monitors()
     for _ in range(ROUNDS):
         ours.append(_milliseconds(readers.read))
@@ -34,8 +34,7 @@ def run() -> Iterator[Result]:
     )
     yield Measure("import mlops.hardware, over a bare interpreter", "ms", imports, 50)
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(3):
-            shares.append(_share_percent(Path(folder) / str(number)))
+        shares = [_share_percent(Path(folder) / str(number)) for number in range(3)]
     yield Measure("Sampling a run every 5 s, journal included, of a core", "%", shares, 1)
     on_a_mac = open_readers(system="Darwin", run=mac())
     yield Measure(

@@ -101,10 +101,25 @@ def _cluster(cluster: Table) -> _Cluster | None:
 
 
 def _active(cpu: Table) -> float | None:
+    if "down_ratio" not in cpu:
+        return _at_any_frequency(cpu)
     idle, down = number(cpu.get("idle_ratio"), 0, 1), number(cpu.get("down_ratio"), 0, 1)
     if idle is None or down is None or idle + down > 1 + _ROUNDING:
         return None
     return max(0.0, 1 - idle - down)  # a parked CPU is hardly ever idle: it is down
+
+
+def _at_any_frequency(cpu: Table) -> float | None:
+    """The activity of a CPU of which nothing tells how long it was parked: the time it ran at each of its
+    frequencies."""
+    states = cpu.get("dvfm_states")
+    used = (
+        [number(table(each).get("used_ratio"), 0, 1) for each in states] if isinstance(states, list) else []
+    )
+    known = [each for each in used if each is not None]
+    if not known or len(known) < len(used) or sum(known) > 1 + _ROUNDING:
+        return None
+    return min(1.0, sum(known))
 
 
 def _busy(gpu: Table) -> float | None:

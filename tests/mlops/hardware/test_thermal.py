@@ -139,6 +139,11 @@ def test_a_dead_reader_does_not_hold_work_for_ever(unknown: Exception | None) ->
     assert room.after(0, NOMINAL).action is RUN
 
 
+def test_what_becomes_unknown_is_not_nominal_any_more() -> None:
+    room = Room()
+    assert room.actions((0.0, NOMINAL), (5.0, None), (5.0, NOMINAL)) == [RUN, UNKNOWN, RUN]
+
+
 def test_a_reading_in_between_is_remembered_again() -> None:
     room = Room()
     stretches = [(0.0, SERIOUS), (590.0, None), (0.0, SERIOUS), (590.0, None)]
@@ -243,7 +248,9 @@ def test_the_action_never_drops_without_cooler_readings_for_the_cool_time(
         if room.readings > readings:
             history.append((room.clock.now, state))
             assert state is None or severity.index(action) >= severity.index(at_least[state])
-        if severity.index(action) < severity.index(before):
+        if (before, action) == (RUN, UNKNOWN):
+            assert history[-1][1] is None
+        elif severity.index(action) < severity.index(before):
             states: dict[ThermalAction, set[ThermalState | None]] = {
                 UNKNOWN: {None},
                 RUN: {NOMINAL, FAIR},

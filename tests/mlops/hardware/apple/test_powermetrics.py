@@ -227,3 +227,32 @@ def test_an_empty_last_sample_is_not_replaced_by_an_older_one() -> None:
 )
 def test_what_is_no_sample_is_none(data: bytes) -> None:
     assert parse_powermetrics(data) is None
+
+
+def without_down_ratio(used: list[object]) -> dict[str, object]:
+    """A cluster of one CPU of a system that does not tell how long it was parked."""
+    its = cluster("P-Cluster", ((0.75, 0.0),))
+    (cpu,) = its["cpus"]
+    del cpu["down_ratio"]
+    cpu["dvfm_states"] = [{"freq": 600 * (at + 1), "used_ratio": ratio} for at, ratio in enumerate(used)]
+    return its
+
+
+@pytest.mark.parametrize(
+    ("used", "active"),
+    [
+        ([0.125, 0.125], 0.25),
+        ([0.0, 0.0], 0.0),
+        ([0.125, "x"], None),
+        ([0.75, 0.75], None),
+        ([], None),
+    ],
+)
+def test_without_a_down_ratio_a_cpu_is_active_as_long_as_it_ran_at_its_frequencies(
+    used: list[object], active: float | None
+) -> None:
+    sample = parse_powermetrics(powermetrics({"clusters": [without_down_ratio(used)]}))
+
+    assert sample is not None
+    assert sample.cpu_levels is not None
+    assert sample.cpu_levels[0].active_ratio == active
