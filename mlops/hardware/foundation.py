@@ -7,11 +7,13 @@ call: on arm64 a variadic call passes its arguments elsewhere.
 from __future__ import annotations
 
 import ctypes
+import os
 from functools import cache
 
 from mlops.hardware.base import HardwareSample, ThermalState, sampled
 
 _RUNTIME = "/usr/lib/libobjc.A.dylib"
+_PROCESS = os.getpid()
 _FOUNDATION = "/System/Library/Frameworks/Foundation.framework/Foundation"
 
 
@@ -33,6 +35,8 @@ def state_of(level: int) -> ThermalState | None:
 
 
 def _thermal_state() -> int:
+    if os.getpid() != _PROCESS:
+        raise OSError("Objective-C cannot be relied on in a forked process")
     runtime = _load()
     pointer = ctypes.c_void_p
     send_object = ctypes.CFUNCTYPE(pointer, pointer, pointer)(("objc_msgSend", runtime))

@@ -14,7 +14,7 @@ from mlops.hardware.energy import AppleEnergy
 from mlops.hardware.foundation import ProcessInfo
 from mlops.hardware.host import Host, cpu_seconds
 from mlops.hardware.levels import as_levels
-from mlops.hardware.reader import Fallback
+from mlops.hardware.reader import Fallback, Seldom
 from mlops.hardware.runner import Run
 
 _TIMEOUT_S = 2.0
@@ -137,7 +137,10 @@ class Powermetrics(Command):
 
 
 def readers(run: Run, *, powermetrics: bool) -> tuple[list[HardwareReader], dict[str, str]]:
-    """The readers of a Mac, the most trusted first; and those that could not be opened, with the reason."""
+    """The readers of a Mac, the most trusted first; and those that could not be opened, with the reason.
+
+    Starting a command costs some milliseconds of a core, so what changes seldom is asked once a minute.
+    """
     found: list[HardwareReader] = []
     troubles: dict[str, str] = {}
     try:
@@ -151,9 +154,9 @@ def readers(run: Run, *, powermetrics: bool) -> tuple[list[HardwareReader], dict
         Command("ioreg", _GPU, apple.parse_ioreg_accelerator, run),
         thermal(run),
         Command("sysctl", (*_SYSCTL, *_PRESSURE), apple.parse_sysctl, run),
-        Command("vm_stat", ("/usr/bin/vm_stat",), apple.parse_vm_stat, run),
-        Command("pmset", _MODE, apple.parse_pmset, run),
-        Command("pmset batt", _SUPPLY, apple.parse_pmset, run),
+        Seldom(Command("vm_stat", ("/usr/bin/vm_stat",), apple.parse_vm_stat, run)),
+        Seldom(Command("pmset", _MODE, apple.parse_pmset, run)),
+        Seldom(Command("pmset batt", _SUPPLY, apple.parse_pmset, run)),
         Host(levels=False),
     ]
     return found, troubles

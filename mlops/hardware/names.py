@@ -28,6 +28,9 @@ def metrics(sample: HardwareSample) -> dict[str, float]:
         "system/package_power_watts": sample.package_power_w,
         ENERGY: sample.energy_j,
         "system/system_memory_usage_megabytes": _megabytes(sample.memory_used_bytes),
+        "system/system_memory_usage_percentage": _share(
+            sample.memory_used_bytes, sample.memory_available_bytes
+        ),
         "system/swap_usage_megabytes": _megabytes(sample.swap_used_bytes),
         "system/memory_pressure_level": sample.memory_pressure_level,
         "system/thermal_state": None if sample.thermal_state is None else sample.thermal_state.level,
@@ -63,6 +66,12 @@ def _of_levels(levels: tuple[CpuLevel, ...]) -> dict[str, float | None]:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _share(used: int | None, available: int | None) -> float | None:
+    """In percent; MLflow, too, takes what is available for the rest."""
+    known = used is not None and available is not None and used + available > 0
+    return 100 * used / (used + available) if known else None  # type: ignore[operator]  # both are known
 
 
 def _megabytes(count: int | None) -> float | None:

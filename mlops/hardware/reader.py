@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 from mlops.hardware.base import HardwareReader, HardwareSample, merged
 
@@ -80,3 +81,23 @@ class Fallback:
         except Exception:  # noqa: BLE001 - whatever it is, the second is there for it
             found = None
         return found if found is not None else self._second.read()
+
+
+class Seldom:
+    """A reader of what changes seldom: asked once in `every_s` seconds, its last answer given meanwhile."""
+
+    def __init__(
+        self, reader: HardwareReader, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.name = reader.name
+        self._reader, self._every_s, self._clock = reader, every_s, clock
+        self._asked: float | None = None
+        self._answer: HardwareSample | None = None
+
+    def read(self) -> HardwareSample | None:
+        """The figures, a minute old at most; what failed is asked again at once. Raises what it raises."""
+        now = self._clock()
+        if self._answer is None or self._asked is None or now - self._asked >= self._every_s:
+            self._answer = None
+            self._answer, self._asked = self._reader.read(), now
+        return self._answer

@@ -96,6 +96,16 @@ def test_system_profiler_runs_once_for_all_runs_of_a_process() -> None:
     assert commands.asked.count("gpu") == 4
 
 
+def test_in_a_minute_little_more_than_gpu_and_memory_pressure_is_asked() -> None:
+    commands = mac()
+    readers = open_mac(commands)
+    for _ in range(12):
+        readers.read()
+
+    assert [commands.asked.count(name) for name in ("gpu", "pressure")] == [12, 12]
+    assert [commands.asked.count(name) for name in ("mode", "supply", "vm_stat")] == [1, 1, 1]
+
+
 def test_a_hosted_virtual_machine_without_ioreport_knows_what_it_does_not_know(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

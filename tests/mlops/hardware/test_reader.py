@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from mlops.hardware.base import HardwareSample, sampled
-from mlops.hardware.reader import Fallback, Readers
+from mlops.hardware.reader import Fallback, Readers, Seldom
 
 
 class Scripted:
@@ -88,3 +88,23 @@ def test_the_fallback_rests_while_the_first_answers() -> None:
 def test_what_the_fallback_raises_is_raised() -> None:
     with pytest.raises(OSError, match="second"):
         Fallback(Scripted("a", None), Scripted("b", OSError("second"))).read()
+
+
+def test_what_changes_seldom_is_asked_once_a_minute() -> None:
+    now = [0.0]
+    reader = Scripted("mode", COOL, BUSY)
+    seldom = Seldom(reader, 60, lambda: now[0])
+
+    assert [seldom.read(), seldom.read()] == [COOL, COOL]
+    now[0] = 60
+    assert seldom.read() == BUSY
+    assert reader.asked == 2
+
+
+@pytest.mark.parametrize("failure", [OSError("gone"), None], ids=["raises", "gives nothing"])
+def test_what_is_asked_seldom_and_fails_is_asked_again_at_once(failure: Exception | None) -> None:
+    reader = Scripted("mode", failure, COOL)
+    readers = Readers([Seldom(reader)])
+
+    assert readers.read().figures == {}
+    assert readers.read() == COOL
