@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 from mlops.errors import ConfigError, InvalidInput
@@ -100,6 +101,7 @@ def exported_program(exported: Any, save_to: Path | None = None) -> Program:
             plain = _without_unknown(exported.run_decompositions({}))
             model = tools.convert(plain, convert_to="mlprogram", skip_model_load=True)
         except Exception as error:  # the converter raises whatever it stumbles over
+            clear_frames(error.__traceback__)  # they hold its temporary folder
             raise InvalidInput(
                 "model", "torch", f"coremltools cannot convert it: {_first_line(error)}", remedy=_BY_ONNX
             ) from error
@@ -138,10 +140,10 @@ def _with_batch_of_one(exported: Any) -> tuple[Any, tuple[str, ...]]:
         node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder" and node.name in names
     ]
     shapes = [[length if isinstance(length, int) else None for length in each.shape] for each in inputs]
-    if not any(shape[:1] == [None] for shape in shapes):
-        return exported, ()
     if any(None in shape[1:] for shape in shapes):
         return exported, ("dimensions beyond the batch are open: their operations cannot be counted",)
+    if not any(None in shape for shape in shapes):
+        return exported, ()
     examples = tuple(
         torch.zeros([length or 1 for length in shape], dtype=each.dtype)
         for shape, each in zip(shapes, inputs, strict=True)
