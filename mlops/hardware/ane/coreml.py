@@ -22,7 +22,7 @@ Example = tuple[tuple[int, ...], str]
 """Shape and NumPy type of one input."""
 
 _BY_ONNX = "Export it to ONNX, and report on that file."
-_HALVED = "torch: converted by coremltools to an ML program in float16"
+_HALVED = "converted by coremltools to an ML program in float16"
 _PLAIN = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 

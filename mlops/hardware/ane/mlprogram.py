@@ -88,9 +88,10 @@ class Walk:
 
 
 def _tensor(value: Any, constant: bool = False) -> Tensor:
-    kind = value.type.tensorType if value.type.HasField("tensorType") else None
-    if kind is None:  # a list, a dictionary or a state
+    held = value.type.stateType.wrappedType if value.type.HasField("stateType") else value.type
+    if not held.HasField("tensorType"):  # a list or a dictionary
         return Tensor(None, "", constant, value.name)
+    kind = held.tensorType
     shape = tuple(
         each.constant.size if each.HasField("constant") else None  # else it is unknown until it runs
         for each in kind.dimensions

@@ -42,8 +42,6 @@ def onnx_program(model: Any) -> Program:
 
     flat = inliner.inline_local_functions(model) if model.functions else _copy(model)
     batch = _fix_batch(flat.graph)
-    # Shapes as the exporter noted them hold the batch under its name: they are inferred anew.
-    del flat.graph.value_info[:]
     graph = shape_inference.infer_shapes(flat, data_prop=True).graph
     scope = _Scope.of(graph)
     operations = tuple(scope.operations(graph))
@@ -64,22 +62,40 @@ def _copy(model: Any) -> Any:
 
 def _fix_batch(graph: Any) -> list[str]:
     """Make the open first dimension of each input 1, as Core ML is to be given it, and say so; a name that
-    it has is 1 wherever it stands."""
+    it has is 1 wherever it stands. A name that is no input's first dimension alone is no batch."""
     given = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in given]
+    others = {each.dim_param for value in inputs for each in _dimensions(value)[1:]} - {""}
     names: set[str] = set()
     fixed = []
     for value in inputs:
-        dimensions = value.type.tensor_type.shape.dim
-        if dimensions and not dimensions[0].HasField("dim_value"):
-            names.add(dimensions[0].dim_param)
-            dimensions[0].dim_value = 1
+        first = next(iter(_dimensions(value)), None)
+        if first is not None and _is_open(first) and first.dim_param not in others:
+            names |= {first.dim_param} - {""}
+            first.dim_value = 1
             fixed.append(value.name)
-    for value in (*inputs, *graph.output):
-        for dimension in value.type.tensor_type.shape.dim:
-            if dimension.dim_param and dimension.dim_param in names:
+    for value in (*inputs, *graph.value_info, *graph.output):
+        for dimension in _dimensions(value):
+            if dimension.dim_param in names:
                 dimension.dim_value = 1
+    _forget_open_shapes(graph)
     return [f"the batch dimension of {', '.join(fixed)} is taken as 1"] if fixed else []
+
+
+def _forget_open_shapes(graph: Any) -> None:
+    """They are inferred anew: the exporter's notes may hold the batch in a product, or under no name."""
+    known = [value for value in graph.value_info if not any(map(_is_open, _dimensions(value)))]
+    kept = [type(value).FromString(value.SerializeToString()) for value in known]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+
+
+def _dimensions(value: Any) -> Any:
+    return value.type.tensor_type.shape.dim
+
+
+def _is_open(dimension: Any) -> bool:
+    return not dimension.HasField("dim_value") or dimension.dim_value < 0
 
 
 @dataclass
@@ -110,7 +126,7 @@ class _Scope:
                 continue
             made = self._operation(node)
             if made.type not in FOLDED:
-                self._weigh(made)
+                self._weigh(made, [self._tensor(name) for name in node.input if name])
                 yield counted(made)
             for attribute in node.attribute:
                 for inner in (attribute.g, *attribute.graphs) if attribute.type in (5, 10) else ():
@@ -131,10 +147,9 @@ class _Scope:
 
     def _operation(self, node: Any) -> Operation:
         attributes = _attributes(node)
-        kind = MIL_TYPES.get(node.op_type, node.op_type)
-        if node.domain not in ("", "ai.onnx"):
-            kind = f"{node.domain}.{node.op_type}"
-        inputs = [self._tensor(name) for name in node.input]
+        known = MIL_TYPES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        kind = known or ".".join(part for part in (node.domain, node.op_type) if part)
+        inputs = [self._tensor(name) for name in node.input if name]
         if node.op_type in ("QLinearConv", "QLinearMatMul"):  # (x, scale, zero point, weight, …)
             inputs = [inputs[0], inputs[3]]
         if kind in _RECURRENT:  # biases and first states come after the weights
@@ -147,10 +162,10 @@ class _Scope:
                 kind = "linear" if not attributes["transpose_x"] else kind
         outputs = tuple(self._tensor(name) for name in node.output if name)
         name = node.name or (node.output[0] if node.output else node.op_type)
-        return Operation(kind, name, tuple(inputs), outputs, attributes)
+        return Operation(kind, name, tuple(inputs), outputs, attributes, 0 if known else None)
 
-    def _weigh(self, operation: Operation) -> None:
-        for tensor in operation.inputs:
+    def _weigh(self, operation: Operation, taken: list[Tensor]) -> None:
+        for tensor in taken:
             if tensor.constant and tensor.elements and tensor.dtype in _FLOATS:
                 channels = _channels(operation, tensor)
                 self.weights.setdefault(tensor.name, Weight(tensor.name, tensor.elements, channels))
@@ -172,7 +187,7 @@ def _described(value: Any) -> Tensor:
     kind = value.type.tensor_type
     shape: Shape | None = None
     if kind.HasField("shape"):
-        shape = tuple(each.dim_value if each.HasField("dim_value") else None for each in kind.shape.dim)
+        shape = tuple(None if _is_open(each) else each.dim_value for each in kind.shape.dim)
     return Tensor(shape, _dtype(kind.elem_type), False, value.name)
 
 

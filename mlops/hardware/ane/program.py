@@ -48,7 +48,7 @@ class Operation:
     outputs: tuple[Tensor, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     multiply_adds: int | None = 0
-    """None where a shape that it takes is not fixed."""
+    """None where a shape that it takes is not fixed, or nobody knows what it does."""
 
     @property
     def dtype(self) -> str:

@@ -55,7 +55,7 @@ class AneReport:
     """`compute plan` where Core ML was asked, else `heuristic`: no Mac has seen the model then."""
     multiply_adds: int
     uncounted: int
-    """Operations whose multiply-adds are unknown, because a shape is; they are in no share."""
+    """Operations whose multiply-adds are unknown, as a shape or the operation itself is; in no share."""
     placeable_share: float | None
     """Of the multiply-adds; None where there are none to share."""
     rows: tuple[TypeRow, ...]

@@ -151,10 +151,12 @@ def objection(operation: Operation) -> Objection | None:
 
 def _dynamic_shape(operation: Operation) -> Objection | None:
     # I and A: a range for a shape takes the model to the CPU or the GPU; enumerated shapes may stay.
-    tensors = (*operation.inputs, *operation.outputs)
-    if not any(tensor.shape is None or None in tensor.shape for tensor in tensors):
-        return None
-    return Objection("dynamic shape", "fix every dimension when converting, or enumerate the shapes")
+    shapes = [tensor.shape for tensor in (*operation.inputs, *operation.outputs)]
+    if any(shape is not None and None in shape for shape in shapes):
+        return Objection("dynamic shape", "fix every dimension when converting, or enumerate the shapes")
+    if None in shapes:
+        return Objection("unknown shape", "replace the operation before it that the table does not know")
+    return None
 
 
 def _dtype(operation: Operation) -> Objection | None:
@@ -197,7 +199,8 @@ def _size(operation: Operation) -> Objection | None:
 
 
 def _too_long(shape: Shape) -> bool:
-    sides, channels = shape[-2:], shape[:-2]
+    # Two dimensions are a batch of channels, and one is channels.
+    sides, channels = (shape[-2:], shape[:-2]) if len(shape) > 2 else ((), shape)
     return any((n or 0) > LONGEST_SIDE for n in sides) or any((n or 0) > MOST_CHANNELS for n in channels)
 
 

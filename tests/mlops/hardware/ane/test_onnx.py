@@ -215,6 +215,28 @@ def test_shapes_that_the_exporter_noted_do_not_hold_the_batch_open() -> None:
     assert sum(count or 0 for count in counts(onnx_program(built)).values()) == nets.MULTIPLY_ADDS
 
 
+def test_a_length_that_stands_first_elsewhere_is_no_batch() -> None:
+    nodes = [helper.make_node("Add", ["x", "positions"], ["y"])]
+    program = onnx_program(nets.model(nodes, {"x": ["n", "length"], "positions": ["length"]}, ["y"]))
+    assert program.operations[0].outputs[0].shape == (1, None)
+    assert "the batch dimension of x is taken as 1" in program.assumptions
+
+
+def test_shapes_that_the_exporter_noted_help_where_none_can_be_inferred() -> None:
+    nodes = [
+        helper.make_node("Own", ["x"], ["y"], domain="own"),
+        helper.make_node("MatMul", ["y", "w"], ["z"]),
+    ]
+    built = nets.model(nodes, {"x": ["n", 4]}, ["z"], {"w": nets.weights(4, 3)})
+    built.graph.value_info.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4]))
+    assert [each.multiply_adds for each in onnx_program(built).operations] == [None, 12]
+
+
+def test_biases_of_recurrent_layers_are_weights() -> None:
+    program = onnx_program(recurrent("LSTM", 4))
+    assert sum(weight.elements for weight in program.weights) == 2 * 24 * (5 + 6) + 2 * 48
+
+
 def test_an_open_length_leaves_its_operations_uncounted() -> None:
     program = onnx_program(nets.single("MatMul", ["n", "length", 5], ["n", 5, "length"]))
     assert counts(program) == {"the-node": None}

@@ -186,4 +186,5 @@ def test_formats_are_those_that_are_documented() -> None:
 def test_a_node_of_another_domain_is_unknown_to_the_table() -> None:
     node = helper.make_node("Conv", ["x"], ["y"], domain="own")
     report = make_report("net", onnx_program(nets.model([node], {"x": [1, 4]}, ["y"])))
+    assert (report.rows[0].type, report.uncounted) == ("own.Conv", 1)
     assert "unknown to the table" in report.breaks[0].reason

@@ -59,6 +59,7 @@ def conv(x: list[int], weight: tuple[int, ...], **attributes: object) -> ModelPr
         (nets.single("Relu", [1, 1, 2, 2, 2, 2]), "rank 6, above 5"),
         (conv([1, 1, 4, 4, 4], (2, 1, 3, 3, 3)), "a convolution over volumes"),
         (nets.single("Relu", [1, 4, 16_385]), "a dimension of 16385"),
+        (nets.single("Relu", [1, 65_537]), "a dimension of 65537"),
         (nets.single("Relu", [1, 65_537, 2, 2]), "a dimension of 65537"),
         (conv([1, 1, 40], (2, 1, 14)), "a kernel of 14, above 13"),
         (node("MaxPool", {}, 1, 1, 40, kernel_shape=[30]), "a kernel of 30, above 29"),
@@ -84,17 +85,45 @@ def test_it_leaves_the_engine(built: ModelProto, reason: str) -> None:
         node("Pad", {"p": np.array([1, 1])}, 4),
         node("Cast", {}, 2, 3, to=TensorProto.FLOAT16),
         nets.single("Relu", [1, 65_536, 2, 16_384]),
+        nets.single("Relu", [1, 65_536]),
+        node("Clip", {}, 4),
         nets.single("Relu", [1, 2, 2, 2, 2]),
         nets.single("Relu", [2, 3], dtype=TensorProto.FLOAT16),
         nets.single("And", [2], [2], dtype=TensorProto.BOOL),
         nets.single("Greater", [2], [2]),
     ],
-    ids=["conv", "dilated", "pool", "argmax", "pad", "cast", "long", "rank 5", "half", "bool", "greater"],
+    ids=[
+        "conv",
+        "dilated",
+        "pool",
+        "argmax",
+        "pad",
+        "cast",
+        "long",
+        "flat",
+        "optional",
+        "rank 5",
+        "half",
+        "bool",
+        "greater",
+    ],
 )
 def test_at_the_limit_it_stays(built: ModelProto) -> None:
     (operation,) = onnx_program(built).operations
     expected = operation.type == "logical_and"  # no chip has it: bool itself is no objection
     assert (objection(operation) is not None) is expected
+
+
+def test_what_comes_after_an_unknown_operation_is_of_unknown_shape() -> None:
+    nodes = [helper.make_node("Own", ["x"], ["y"], domain="own"), helper.make_node("Relu", ["y"], ["z"])]
+    first, second = onnx_program(nets.model(nodes, {"x": [2, 3]}, ["z"])).operations
+    reasons = [found.reason for each in (first, second) if (found := objection(each)) is not None]
+    assert reasons == ["unknown to the table of operations", "unknown shape"]
+
+
+def test_a_missing_optional_input_is_no_objection() -> None:
+    made = helper.make_node("Clip", ["x", "", "most"], ["y"])
+    assert judged(nets.model([made], {"x": [4]}, ["y"], {"most": np.array(1, np.float32)})) is None
 
 
 def test_float32_of_a_core_ml_program_leaves_the_engine() -> None:
