@@ -45,9 +45,9 @@ def ane_report(
     """Tell what of a model Core ML can place on the Apple Neural Engine, what breaks it, and how small the
     model can be made. On a Mac Core ML is asked; elsewhere every line says that it is a heuristic.
 
-    Examples: efficientai-toolkit mlops:ane-report model.onnx --chart model.png
+    Example: efficientai-toolkit mlops:ane-report model.onnx --chart model.png
 
-    efficientai-toolkit mlops:ane-report keypoints@champion --project drilling --json
+    Example: efficientai-toolkit mlops:ane-report keypoints@champion --project drilling --json
     """
     from mlops.hardware.ane.chart import check_ending, save_chart
 
