@@ -36,8 +36,7 @@ def hardware(
     Power and energy are told over five seconds or more: see them with --watch. With --json --watch, one
     object a line.
 
-    Examples: efficientai-toolkit mlops:hardware
-    efficientai-toolkit mlops:hardware --watch --interval 10
+    Example: efficientai-toolkit mlops:hardware --watch --interval 10
     """
     from mlops.hardware.machine import open_readers
     from mlops.hardware.overview import overview

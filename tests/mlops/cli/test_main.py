@@ -57,6 +57,7 @@ def test_commands_are_these() -> None:
         *("mlops:register", "mlops:projects"),
         *("mlops:deploy", "mlops:undeploy", "mlops:list-deployments"),
         *("mlops:dvc-add", "mlops:dvc-push", "mlops:dvc-pull"),
+        *("mlops:hardware", "mlops:ane-report"),
         "mlops:sync",
     }
 
