@@ -171,9 +171,10 @@ def _chip(seen: Overview) -> list[tuple[str, str, str]]:
         ("ane compute", "ane_tops", " TOPS"),
     )
     return [
-        (label, f"{value:g}{unit}", seen.chip.sources.get(name, ""))
+        (label, "not in the chip table", "")
+        if (value := getattr(seen.chip, name)) is None
+        else (label, f"{value:g}{unit}", seen.chip.sources.get(name, ""))
         for label, name, unit in figures
-        if (value := getattr(seen.chip, name)) is not None
     ]
 
 

@@ -78,6 +78,8 @@ class HardwareSample:
     rosetta: bool | None = None
     """Whether this process is x86 code, translated on an ARM Mac."""
     virtual_machine: bool | None = None
+    os_version: str | None = None
+    """The version of macOS: `26.2`."""
 
     # What it does.
     cpu_utilization_percent: float | None = None
@@ -163,7 +165,12 @@ class HardwareReader(Protocol):
     """One source of figures, or all those of a machine together."""
 
     name: str
-    """What `sources` says of its figures."""
+    """Its own: two readers of one machine differ in it. `sources` may say more shortly what it asks."""
+
+    @property
+    def tells(self) -> tuple[str, ...]:
+        """The figures that it can give, so that a missing one is explained by its reader's trouble;
+        `cpu_levels.active_ratio` is that of each level."""
 
     def read(self) -> HardwareSample | None:
         """The figures now; None where nothing was readable. It never asks for a password, ends within
@@ -179,21 +186,26 @@ def sampled(source: str, quality: tuple[str, ...] = (), **figures: Any) -> Hardw
 
 
 def merged(first: HardwareSample, second: HardwareSample) -> HardwareSample:
-    """Both together; where both have a figure, the first one's, and no remark of the second on it. The
-    elapsed time goes with its energy, and the thermal source with its state."""
+    """Both together; where both have a figure, the first one's. A remark goes with the sample that its figure
+    is taken from, the elapsed time with its energy, and the thermal source with its state."""
     taken = {name: value for name, value in second.figures.items() if getattr(first, name) is None}
     for leading, its in (("energy_j", "elapsed_s"), ("thermal_state", "thermal_source")):
         if leading in taken:
             taken[its] = getattr(second, its)
         elif getattr(first, leading) is not None:
             taken.pop(its, None)
-    remarks = tuple(each for each in second.quality if getattr(first, each.partition(":")[0], None) is None)
-    return replace(
-        first,
-        **taken,
-        sources={**first.sources, **{name: second.sources.get(name, "") for name in taken}},
-        quality=tuple(dict.fromkeys((*first.quality, *remarks))),
+    kept = {name: source for name, source in first.sources.items() if name not in taken}
+    new = {name: second.sources.get(name, "") for name, value in taken.items() if value is not None}
+    remarks = (
+        *(each for each in first.quality if remarked(each) not in taken),
+        *(each for each in second.quality if getattr(first, remarked(each), None) is None),
     )
+    return replace(first, **taken, sources={**kept, **new}, quality=tuple(dict.fromkeys(remarks)))
+
+
+def remarked(remark: str) -> str:
+    """The figure that a remark of `quality` is about."""
+    return remark.partition(":")[0]
 
 
 def number(value: object, low: float, high: float) -> float | None:

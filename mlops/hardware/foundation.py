@@ -7,13 +7,12 @@ call: on arm64 a variadic call passes its arguments elsewhere.
 from __future__ import annotations
 
 import ctypes
-import os
 from functools import cache
 
+from mlops.hardware import machine
 from mlops.hardware.base import HardwareSample, ThermalState, sampled
 
 _RUNTIME = "/usr/lib/libobjc.A.dylib"
-_PROCESS = os.getpid()
 _FOUNDATION = "/System/Library/Frameworks/Foundation.framework/Foundation"
 
 
@@ -21,9 +20,10 @@ class ProcessInfo:
     """The one source on Apple's own scale of four states."""
 
     name = "NSProcessInfo"
+    tells = ("thermal_state", "thermal_source")
 
     def read(self) -> HardwareSample | None:
-        """The state; raises `OSError` where there is no Foundation."""
+        """The state; raises `OSError` where there is no Foundation, and in a forked process."""
         state = state_of(_thermal_state())
         return sampled(self.name, thermal_state=state, thermal_source=self.name if state else None)
 
@@ -35,8 +35,8 @@ def state_of(level: int) -> ThermalState | None:
 
 
 def _thermal_state() -> int:
-    if os.getpid() != _PROCESS:
-        raise OSError("Objective-C cannot be relied on in a forked process")
+    if machine.is_forked():
+        raise OSError(machine.FORKED)
     runtime = _load()
     pointer = ctypes.c_void_p
     send_object = ctypes.CFUNCTYPE(pointer, pointer, pointer)(("objc_msgSend", runtime))

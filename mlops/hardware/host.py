@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 from mlops.hardware.base import CpuLevel, HardwareReader, HardwareSample, number, sampled
 
 _CPUINFO = Path("/proc/cpuinfo")
+_TELLS = (
+    *("memory_gb", "memory_used_bytes", "memory_available_bytes", "memory_free_bytes", "swap_used_bytes"),
+    "cpu_utilization_percent",
+)
+_WITH_LEVELS = ("chip_type", "cpu_levels", "cpu_levels.active_ratio")
 _SHORTEST_S = 0.05
 """Linux counts in ticks of 10 ms: over less time than five of them a load says little."""
 
@@ -18,13 +23,15 @@ class Host:
     name = "psutil"
 
     def __init__(self, *, levels: bool, cpuinfo: Path = _CPUINFO) -> None:
-        """With `levels` all cores are one level `cpu`; without, the levels are another reader's matter."""
+        """With `levels` all cores are one level `cpu`, and the processor is named; without, both are another
+        reader's matter."""
         import psutil
 
         self._levels = levels
         self._threads = psutil.cpu_count() or 1
         self._cores = psutil.cpu_count(logical=False) or self._threads
-        self._chip = _chip(cpuinfo)
+        self._chip = _chip(cpuinfo) if levels else None
+        self.tells = (*_TELLS, *(_WITH_LEVELS if levels else ()))
         self._before: tuple[float, float] | None = None
 
     def read(self) -> HardwareSample | None:

@@ -11,6 +11,7 @@ class Mps:
     """torch's own answer, `torch.backends.mps.is_available()`."""
 
     name = "torch"
+    tells = ("mps_available",)
 
     def __init__(self, *, import_torch: bool) -> None:
         """torch takes seconds to import: without `import_torch` only a program that uses it is told."""

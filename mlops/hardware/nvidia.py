@@ -10,6 +10,8 @@ from mlops.hardware.base import Gpu, HardwareReader, HardwareSample, number, sam
 
 _MOST_WATTS = 10_000.0
 _MOST_BYTES = 2**50
+_LEAST_S = 1.0
+"""Energy is told over this time or more: the counter moves in steps, and 0 J over 0 s says nothing."""
 
 
 class Nvml(Protocol):
@@ -46,6 +48,10 @@ class Nvidia:
     """The NVIDIA GPUs of the machine, also those that CUDA_VISIBLE_DEVICES hides from this process."""
 
     name = "NVML"
+    tells = (
+        *("gpu_name", "gpu_utilization_percent", "gpu_power_w", "gpu_memory_bytes", "gpu_memory_total_bytes"),
+        *("other_gpus", "energy_j", "elapsed_s"),
+    )
 
     def __init__(self, nvml: Nvml, clock: Callable[[], float] = time.monotonic) -> None:
         """Energy counts from here. Raises `nvml.NVMLError` where the driver does not answer."""
@@ -65,7 +71,8 @@ class Nvidia:
         if not self._gpus:
             return None
         first, *others = [self._gpu(handle) for handle in self._gpus]
-        energy, remark = self._used()
+        elapsed = self._clock() - self._opened_s
+        energy, remark = self._used(elapsed)
         return sampled(
             self.name,
             remark,
@@ -76,7 +83,7 @@ class Nvidia:
             gpu_memory_total_bytes=first.memory_total_bytes,
             other_gpus=tuple(others) or None,
             energy_j=energy,
-            elapsed_s=None if energy is None else self._clock() - self._opened_s,
+            elapsed_s=None if energy is None else elapsed,
         )
 
     def _gpu(self, handle: Any) -> Gpu:
@@ -99,8 +106,10 @@ class Nvidia:
         millijoules = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
         return None if millijoules is None else millijoules / 1000
 
-    def _used(self) -> tuple[float | None, tuple[str, ...]]:
+    def _used(self, elapsed_s: float) -> tuple[float | None, tuple[str, ...]]:
         """The energy of all GPUs since the opening; a sum without one of them would be none."""
+        if elapsed_s < _LEAST_S:
+            return None, (f"energy_j: told from {_LEAST_S:.0f} s on",)
         pairs = zip(self._opened_j, map(self._energy, self._gpus), strict=True)
         used = [now - begun for begun, now in pairs if begun is not None and now is not None]
         if len(used) < len(self._gpus):

@@ -6,12 +6,23 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from mlops.hardware.base import HardwareReader, HardwareSample, merged
 
 _log = logging.getLogger(__name__)
 
 _PATIENCE = 3
+_SLOW = "powermetrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    """A reader that could not even be opened, and why; `name` and `tells` as a `HardwareReader`'s."""
+
+    name: str
+    tells: tuple[str, ...]
+    reason: str
 
 
 class Readers:
@@ -26,15 +37,28 @@ class Readers:
     def __init__(
         self,
         readers: Iterable[HardwareReader],
-        troubles: dict[str, str] | None = None,
+        unopened: Iterable[Unopened] = (),
         system: str = platform.system(),
     ) -> None:
-        """`troubles` names readers that could not even be opened, and why; `system` is the machine's."""
+        """`system` is the machine's."""
         self.system = system
         self._readers = list(readers)
+        self._all: tuple[HardwareReader | Unopened, ...] = (*self._readers, *unopened)
         self._failures: dict[str, int] = {}
-        self.troubles: dict[str, str] = dict(troubles or {})
-        """Reader -> why it gave nothing when it was last asked."""
+        self.troubles: dict[str, str] = {
+            each.name: each.reason for each in self._all if isinstance(each, Unopened)
+        }
+        """Reader -> why it gave nothing when it was last asked, or could not be opened."""
+
+    @property
+    def tells(self) -> dict[str, tuple[str, ...]]:
+        """Reader -> the figures that it can give, also of one that is asked no more or was not opened."""
+        return {each.name: each.tells for each in self._all}
+
+    @property
+    def slow(self) -> bool:
+        """Whether a reading takes seconds: powermetrics measures over five."""
+        return any(reader.name == _SLOW for reader in self._readers)
 
     def read(self) -> HardwareSample:
         """The figures now; raises nothing."""
@@ -72,6 +96,7 @@ class Fallback:
 
     def __init__(self, first: HardwareReader, second: HardwareReader) -> None:
         self.name = f"{first.name} or {second.name}"
+        self.tells = tuple(dict.fromkeys((*first.tells, *second.tells)))
         self._first, self._second = first, second
 
     def read(self) -> HardwareSample | None:
@@ -89,7 +114,7 @@ class Seldom:
     def __init__(
         self, reader: HardwareReader, every_s: float = 60.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.name = reader.name
+        self.name, self.tells = reader.name, reader.tells
         self._reader, self._every_s, self._clock = reader, every_s, clock
         self._asked: float | None = None
         self._answer: HardwareSample | None = None

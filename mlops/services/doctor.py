@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from mlops.entities import ServiceState
 from mlops.errors import MLOpsError
 from mlops.hardware.base import HardwareSample, ThermalState
 from mlops.hardware.machine import open_readers
+from mlops.hardware.mps import Mps
 from mlops.installation import Installation
 from mlops.services import postgres
 from mlops.services.sockets import listeners
@@ -49,7 +50,7 @@ def examine(installation: Installation) -> list[Finding]:
     """Look at everything; nothing is changed."""
     return [
         *_machine(installation),
-        *judge_hardware(open_readers(import_torch=True).read()),
+        *_hardware(),
         *_home(installation),
         *_database(installation),
         *_services(installation),
@@ -78,8 +79,14 @@ def _machine(installation: Installation) -> Iterator[Finding]:
     yield _judge(enough, "memory", f"{memory:.1f} GB available", "Close other programs.", Level.WARNING)
 
 
-def judge_hardware(sample: HardwareSample) -> Iterator[Finding]:
-    """What of the hardware's state slows the work; what could not be read is not judged."""
+def _hardware() -> Iterator[Finding]:
+    readers = open_readers(import_torch=True)
+    return judge_hardware(readers.read(), readers.troubles)
+
+
+def judge_hardware(sample: HardwareSample, troubles: Mapping[str, str] | None = None) -> Iterator[Finding]:
+    """What of the hardware's state slows the work; what could not be read is not judged. `troubles` are the
+    readers' that gave nothing: of them torch's is told, on a Mac."""
     apple = (sample.chip_type or "").startswith("Apple")
     if sample.rosetta is not None:
         yield _judge(
@@ -102,6 +109,15 @@ def judge_hardware(sample: HardwareSample) -> Iterator[Finding]:
             if sample.rosetta
             else "Install torch's build for arm64 on macOS 12.3 or newer; a virtual machine may have no GPU.",
             Level.WARNING,
+        )
+    elif (apple or sample.rosetta) and Mps.name in (troubles or {}):
+        yield Finding(
+            Level.WARNING,
+            "mps",
+            f"torch could not say whether it can use the Apple GPU: {(troubles or {})[Mps.name]}",
+            "Use a Python for arm64 first (see above), with torch in its environment."
+            if sample.rosetta
+            else "Install torch into this Python's environment, or repair it, if you train with it.",
         )
     if sample.power_mode is not None:
         yield _judge(

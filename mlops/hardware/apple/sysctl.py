@@ -21,6 +21,7 @@ _WHOLE_WHEN_CUT = {
     "vm.swapusage",
 }
 _SWAP_USED = re.compile(r"(?:^|\s)used = ([0-9]{1,12}(?:\.[0-9]{1,6})?)([KMGT])(?=\s|$)")
+_VERSION = re.compile(r"[1-9][0-9]{1,2}(\.[0-9]{1,3}){1,2}")
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 Values = dict[str, str]
@@ -41,6 +42,7 @@ def parse_sysctl(data: bytes) -> HardwareSample | None:
         cpu_levels=_levels(values),
         rosetta=_SWITCH.get(values.get("sysctl.proc_translated", "")),
         virtual_machine=_SWITCH.get(values.get("kern.hv_vmm_present", "")),
+        os_version=_version(values.get("kern.osproductversion", "")),
         memory_pressure_level=_PRESSURE.get(values.get("kern.memorystatus_vm_pressure_level", "")),
         memory_free_percent=number(_number(values, "kern.memorystatus_level", 0, 100), 0, 100),
         swap_used_bytes=_swap(values.get("vm.swapusage", "")),
@@ -59,6 +61,11 @@ def _values(data: bytes) -> Values:
 
 def _number(values: Values, key: str, low: int, high: int) -> int | None:
     return whole(digits(values.get(key, "")), low, high)
+
+
+def _version(value: str) -> str | None:
+    """macOS' version; that of the time before Apple silicon, 10.x, is as good as another."""
+    return value if _VERSION.fullmatch(value) else None
 
 
 def _levels(values: Values) -> tuple[CpuLevel, ...] | None:

@@ -54,7 +54,7 @@ def test_a_mac_with_its_levels_and_its_chip(invoke, on_a_mac: None) -> None:
     for row in ("Apple M6 Pro", "cpu Super", "cpu Efficiency", "gpu active", "42.0 %", "serious", "high"):
         assert row in out
     assert "IOReport: ModuleNotFoundError" in out, "why the powers are missing"
-    assert "gpu_frequency_mhz: powermetrics alone tells it, as root" in out
+    assert "gpu_frequency_mhz, cpu_levels.active_ratio: powermetrics alone tells it, as root" in out
 
 
 def test_powermetrics_on_demand(invoke, on_a_mac: None) -> None:

@@ -75,14 +75,31 @@ def test_powermetrics_adds_powers_and_the_levels_activity_and_sums_the_energy() 
     assert sample.sources["cpu_levels"] == "powermetrics"
 
 
-def test_an_energy_with_a_gap_is_none() -> None:
-    commands = mac(powermetrics=inputs.powermetrics({"cpu_energy": None}))
+def on(figure: str, sample: HardwareSample) -> list[str]:
+    return [remark for remark in sample.quality if remark.startswith(f"{figure}: ")]
+
+
+def test_powermetrics_energy_is_that_of_the_readings_which_had_one() -> None:
+    stalled = inputs.powermetrics({"cpu_energy": 0, "cpu_power": 0.0})
+    commands = mac(powermetrics=stalled)
     readers = open_mac(commands, powermetrics=True)
-    assert readers.read().energy_j is None
-
+    first = readers.read()
     commands.outputs["powermetrics"] = inputs.powermetrics()
+    second = readers.read()
+    commands.outputs["powermetrics"] = stalled
+    third = readers.read()
 
-    assert readers.read().energy_j is None
+    assert (first.energy_j, first.elapsed_s) == (None, None)
+    assert ["stalled" in remark for remark in on("energy_j", first)] == [True]
+    assert (second.energy_j, second.elapsed_s) == (third.energy_j, third.elapsed_s) == (2.75, 1)
+    assert on("energy_j", second) == on("energy_j", third) == ["energy_j: CPU, GPU and ANE only"]
+    assert third.cpu_power_w is None
+
+
+def test_powermetrics_energy_without_a_counter_is_none_and_has_no_elapsed_time() -> None:
+    sample = open_mac(mac(powermetrics=inputs.powermetrics({"cpu_energy": None})), powermetrics=True).read()
+
+    assert (sample.energy_j, sample.elapsed_s) == (None, None)
 
 
 def test_system_profiler_runs_once_for_all_runs_of_a_process() -> None:
@@ -124,8 +141,8 @@ def test_a_hosted_virtual_machine_without_ioreport_knows_what_it_does_not_know(
     assert all(unknown.isdisjoint(sample.figures) for sample in samples)
     assert samples[0].virtual_machine is True
     assert commands.asked.count("gpu") == 3
-    assert len([record for record in caplog.records if "ioreg failed" in record.message]) == 1
-    assert "IOReport" in readers.troubles
+    assert len([record for record in caplog.records if "ioreg GPU failed" in record.message]) == 1
+    assert "virtual machine" in readers.troubles["IOReport"]
 
 
 def test_rosetta_is_told_and_its_invented_processor_is_not() -> None:
@@ -142,8 +159,9 @@ def test_a_mac_on_which_nothing_answers_says_so_and_raises_nothing() -> None:
     sample = readers.read()
 
     assert {"model", "gpu_cores", "ane_available", "thermal_state", "power_mode"}.isdisjoint(sample.figures)
-    assert {"facts", "ioreg", "sysctl", "pmset", "vm_stat"} <= readers.troubles.keys()
-    assert "FileNotFoundError" in readers.troubles["ioreg"]
+    commands = {"sysctl facts", "system_profiler", "ioreg ANE", "ioreg GPU", "sysctl", "pmset", "pmset batt"}
+    assert commands | {"vm_stat", "NSProcessInfo or notifyutil"} <= readers.troubles.keys()
+    assert all("FileNotFoundError" in readers.troubles[name] for name in commands)
 
 
 def test_a_command_that_hangs_is_a_failure_like_any_other() -> None:

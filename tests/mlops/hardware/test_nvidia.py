@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -70,6 +71,12 @@ def told(answer: Any) -> Any:
     return answer
 
 
+def opened_long_ago(library: Library) -> Nvidia:
+    """A reader that is a minute older at each look at the clock."""
+    minutes = itertools.count()
+    return Nvidia(library, clock=lambda: 60.0 * next(minutes))
+
+
 def read(reader: Nvidia) -> HardwareSample:
     found = reader.read()
     assert found is not None
@@ -102,7 +109,7 @@ def test_figures_come_in_watts_joules_and_bytes() -> None:
 
 def test_other_gpus_stand_behind_the_first_and_their_energy_in_the_sum() -> None:
     cards = [Card(), Card(name=b"Tesla T4", util=0, milliwatts=9_000, used=0, total=15 * 2**30)]
-    reader = Nvidia(Library(cards))
+    reader = opened_long_ago(Library(cards))
     cards[0].millijoules += 1_000
     cards[1].millijoules += 2_000
 
@@ -129,26 +136,38 @@ def test_other_gpus_stand_behind_the_first_and_their_energy_in_the_sum() -> None
 def test_what_a_gpu_does_not_tell_is_none_and_the_rest_is_told(
     change: dict[str, Any], missing: set[str]
 ) -> None:
-    everything = set(read(Nvidia(Library([Card()]))).figures)
-    assert everything - set(read(Nvidia(Library([Card(**change)]))).figures) == missing
+    everything = set(read(opened_long_ago(Library([Card()]))).figures)
+    assert everything - set(read(opened_long_ago(Library([Card(**change)]))).figures) == missing
 
 
 def test_the_energy_of_some_gpus_is_not_the_energy() -> None:
-    sample = read(Nvidia(Library([Card(), Card(millijoules=UNSUPPORTED)])))
+    sample = read(opened_long_ago(Library([Card(), Card(millijoules=UNSUPPORTED)])))
     assert (sample.energy_j, sample.elapsed_s) == (None, None)
     assert sample.quality == ("energy_j: not told by every GPU",)
 
 
+def test_no_time_has_no_energy_and_says_why() -> None:
+    seconds = iter([100.0, 100.9, 101.0])
+    reader = Nvidia(Library([Card()]), clock=lambda: next(seconds))
+
+    at_once, later = read(reader), read(reader)
+
+    assert (at_once.energy_j, at_once.elapsed_s) == (None, None)
+    assert at_once.quality == ("energy_j: told from 1 s on",)
+    assert (later.energy_j, later.elapsed_s) == (0, 1)
+    assert later.quality == ("energy_j: GPUs only",)
+
+
 def test_a_counter_that_goes_back_gives_no_energy() -> None:
     card = Card()
-    reader = Nvidia(Library([card]))
+    reader = opened_long_ago(Library([card]))
     card.millijoules = 5
     assert read(reader).energy_j is None
 
 
 def test_a_counter_that_fails_once_counts_on() -> None:
     card = Card(millijoules=0)
-    reader = Nvidia(Library([card]))
+    reader = opened_long_ago(Library([card]))
     card.millijoules = UNSUPPORTED
     assert read(reader).energy_j is None
     card.millijoules = 7_000
@@ -157,7 +176,7 @@ def test_a_counter_that_fails_once_counts_on() -> None:
 
 def test_a_gpu_that_is_gone_tells_nothing_but_that() -> None:
     card = Card()
-    reader = Nvidia(Library([card]))
+    reader = opened_long_ago(Library([card]))
     gone = NVMLError("GPU is lost")
     card.name = card.util = card.used = card.total = card.milliwatts = card.millijoules = gone
     assert read(reader).figures == {}

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from mlops.hardware.base import HardwareSample, sampled
-from mlops.hardware.reader import Fallback, Readers, Seldom
+from mlops.hardware.reader import Fallback, Readers, Seldom, Unopened
 
 
 class Scripted:
@@ -13,6 +13,7 @@ class Scripted:
 
     def __init__(self, name: str, *answers: HardwareSample | Exception | None) -> None:
         self.name = name
+        self.tells = ("power_mode",) if name == "mode" else ("gpu_utilization_percent",)
         self.asked = 0
         self._answers = list(answers)
 
@@ -64,7 +65,8 @@ def test_a_reader_that_recovers_is_not_counted_against(caplog: pytest.LogCapture
 
 
 def test_the_trouble_of_a_reader_is_told() -> None:
-    readers = Readers([Scripted("broken", OSError("no such command"))], {"IOReport": "no wheel"})
+    unopened = Unopened("IOReport", ("energy_j",), "no wheel")
+    readers = Readers([Scripted("broken", OSError("no such command"))], [unopened])
     readers.read()
 
     assert readers.troubles == {"broken": "OSError: no such command", "IOReport": "no wheel"}
