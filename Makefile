@@ -23,7 +23,7 @@ $(STAMP): constraints.txt pyproject.toml projects/drilling/pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@$(UV) pip install --python $(BIN)/python --constraint constraints.txt --compile-bytecode \
-		--editable . --editable projects/drilling --group dev
+		--editable ".[mac]" --editable projects/drilling --group dev
 	@touch $(STAMP)
 
 demo: setup ## Start everything and run the drilling job end to end; LOGS=/folder takes your own logs

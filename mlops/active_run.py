@@ -213,10 +213,10 @@ class ActiveRun:
             steps.callback(_open.pop, self.key, None)
             steps.callback(self._record_status, status)
             steps.callback(self._keep_output, error)
+            steps.callback(self.hardware.stop)
             if isinstance(error, Exception | SystemExit) and status is RunStatus.FAILED:
                 text = f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
                 self.tracking.log(self.key, tags={"mlops.error": text})
-            steps.callback(self.hardware.stop)
 
     def _record_status(self, status: RunStatus) -> None:
         try:

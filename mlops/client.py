@@ -91,7 +91,7 @@ class MLOpsClient:
         until `run.finish()`, the program's end, or this thread's next run. Plain `mlflow.log_*` and
         autolog write to the same run. What it prints is its artifact `output.log`, unless
         `capture_output` (MLOPS_CAPTURE_OUTPUT) is false. The machine is sampled meanwhile, every
-        MLOPS_HARDWARE_INTERVAL_S seconds, unless that is 0 or `log_system_metrics` is false. Raises
+        MLOPS_HARDWARE_INTERVAL_S seconds, unless that is 0; `log_system_metrics` says otherwise. Raises
         `RunNotFound`, `InvalidInput`.
         """
         config = self._workspace.installation.config
@@ -103,7 +103,7 @@ class MLOpsClient:
             run_id=run_id,
             capture_output=config.capture_output if capture_output is None else capture_output,
             open_readers=partial(machine.open_readers, powermetrics=config.powermetrics),
-            hardware_interval_s=0.0 if log_system_metrics is False else config.hardware_interval_s,
+            hardware_interval_s=_interval_s(config, log_system_metrics),
         )
 
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -345,3 +345,11 @@ class MLOpsClient:
     @property
     def _gateway(self) -> Gateway:
         return self._workspace.gateway
+
+
+def _interval_s(config: MLOpsConfig, wanted: bool | None) -> float:
+    """How often a run's machine is sampled, in seconds; 0 is never."""
+    if wanted is None:
+        return config.hardware_interval_s
+    default: float = MLOpsConfig.model_fields["hardware_interval_s"].default
+    return (config.hardware_interval_s or default) if wanted else 0.0

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mlops.errors import ConfigError
 
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
+_LEAST_INTERVAL_S = 0.1
 _HOST_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
@@ -76,8 +77,8 @@ class MLOpsConfig(BaseSettings):
     capture_output: bool = True
     """Whether what a run prints is kept as its log."""
 
-    hardware_interval_s: float = Field(default=5.0, ge=0, allow_inf_nan=False)
-    """How often a run samples its machine, in seconds; 0 turns it off."""
+    hardware_interval_s: float = Field(default=5.0, ge=0, le=86400, allow_inf_nan=False)
+    """How often a run samples its machine, in seconds, 0.1 at the least; 0 turns it off."""
 
     powermetrics: bool = False
     """Whether the sampling asks macOS' powermetrics too, through `sudo -n`, which never prompts: it must be
@@ -136,6 +137,13 @@ class MLOpsConfig(BaseSettings):
                 raise ValueError("must be like http://host:5000")
             if parts.username is not None:
                 raise ValueError("must hold no account: that is MLOPS_MLFLOW_USERNAME and …_PASSWORD")
+        return value
+
+    @field_validator("hardware_interval_s")
+    @classmethod
+    def _check_hardware_interval(cls, value: float) -> float:
+        if 0 < value < _LEAST_INTERVAL_S:
+            raise ValueError(f"must be 0, or {_LEAST_INTERVAL_S} seconds or more")
         return value
 
     @field_validator("ray_address")

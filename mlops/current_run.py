@@ -68,7 +68,7 @@ class CurrentRun:
             lambda metrics, tags, step: tracking.log(run.key, metrics=metrics, tags=tags, step=step),
             interval_s=hardware_interval_s,
             started_s=run.started_at.timestamp(),
-            earlier=None if run_id is None else lambda: tracking.get_run(run.key),
+            past=None if run_id is None else lambda: tracking.past(run.key),
         )
         started = ActiveRun(run, tracking, self, printed_to, hardware)
         started.begin()

@@ -22,8 +22,10 @@ WINDOW_S = 5.0
 _PARTS = {"cpu": "cpu_total_mj", "gpu": "gpu_mj", "ane": "ane_mj", "dram": "dram_mj"}
 _BUSY = 0.05
 """A CPU that was active for more of the time than this cannot have used nothing."""
-_STALLED = "its counter stalled: 0 J while the CPU was active"
-_ESTIMATE = "ane_power_w: an estimate; the ANE has no public utilisation figure"
+_STALLED = "the CPU's counter stalled: 0 J while it was active"
+_MISSING = "the counter of CPU, GPU or ANE is missing"
+_PARTS_ONLY = "CPU, GPU and ANE only"
+_ESTIMATE = "an estimate: the Neural Engine has no public utilisation figure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +71,19 @@ class AppleEnergy:
         self._stalled |= stalls
         if stalls:
             power["cpu"] = None
-        energy, without = _together(_used(self._first, now))
-        package, _ = _together(power)
-        remarks = [_ESTIMATE]
+        package, energy = _together(power), _together(_used(self._first, now))
+        remarks = {
+            "ane_power_w": _ESTIMATE,
+            "package_power_w": _PARTS_ONLY if package is not None else _MISSING,
+            "energy_j": _PARTS_ONLY if energy is not None else _MISSING,
+        }
         if stalls:
-            remarks += [f"cpu_power_w: {_STALLED}", f"package_power_w: {_STALLED}"]
+            remarks |= dict.fromkeys(("cpu_power_w", "package_power_w"), _STALLED)
         if self._stalled:
-            energy = None
-            remarks.append(f"energy_j: {_STALLED}")
-        elif energy is None:
-            remarks.append("energy_j: the CPU's or the GPU's counter is missing")
-        elif without:
-            remarks.append(f"energy_j: without {', '.join(without)}, which this chip does not tell")
-        if not stalls and without:
-            remarks.append(f"package_power_w: without {', '.join(without)}")
+            energy, remarks["energy_j"] = None, _STALLED
         return sampled(
             self.name,
-            tuple(remarks),
+            tuple(f"{figure}: {remark}" for figure, remark in remarks.items()),
             cpu_power_w=power["cpu"],
             gpu_power_w=power["gpu"],
             ane_power_w=power["ane"],
@@ -112,12 +110,11 @@ def _used(before: _Entry, now: _Entry, per_s: float = 1.0) -> dict[str, float | 
     return used
 
 
-def _together(used: dict[str, float | None]) -> tuple[float | None, list[str]]:
-    """The sum, None without CPU or GPU; and the parts that are not in it."""
-    if used["cpu"] is None or used["gpu"] is None:
-        return None, []
-    known = [value for value in used.values() if value is not None]
-    return sum(known), [part.upper() for part, value in used.items() if value is None]
+def _together(used: dict[str, float | None]) -> float | None:
+    """CPU, GPU and ANE, as powermetrics' `combined_power`, too; None where one is missing."""
+    parts = [used[part] for part in ("cpu", "gpu", "ane")]
+    known = [value for value in parts if value is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _activity(before: _Entry, now: _Entry) -> float:

@@ -51,6 +51,7 @@ def given(figures: Mapping[str, Any]) -> HardwareSample:
 
 
 def _checked(name: object, value: Any) -> Any:
+    value = _plain(value)
     if not isinstance(name, str) or name not in FIGURES or name in _STRUCTURED:
         known = ", ".join(figure for figure in FIGURES if figure not in _STRUCTURED)
         raise InvalidInput("figures", name, "is no figure that is known", remedy=f"Use one of: {known}.")
@@ -63,7 +64,7 @@ def _checked(name: object, value: Any) -> Any:
     if name in _FLAGS:
         return value if isinstance(value, bool) else _refuse(name, value, "is neither True nor False")
     if name.endswith(_COUNTS):
-        count = whole(value, 0, _MOST)
+        count = whole(value, 1 if name.endswith("_cores") else 0, _MOST)
         return count if count is not None else _refuse(name, value, "is no count")
     for unit, (low, high) in _BOUNDS.items():
         if name.endswith(unit):
@@ -72,6 +73,12 @@ def _checked(name: object, value: Any) -> Any:
                 found if found is not None else _refuse(name, value, f"is no number from {low:g} to {high:g}")
             )
     return value if isinstance(value, str) and value else _refuse(name, value, "is no text")
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or torch as Python's own."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) and getattr(value, "ndim", 1) == 0 else value
 
 
 def _one_of(name: str, value: Any, known: tuple[Any, ...], kind: Any) -> Any:

@@ -147,6 +147,12 @@ class ThermalGate:
     def _take_unknown(self, now: float) -> None:
         self._unknown_since = now if self._unknown_since is None else self._unknown_since
         if now - self._unknown_since >= self._forget_s:
+            hot = [state for state in self._cooler_since if _ACTIONS[state] is not ThermalAction.RUN]
+            if hot:
+                _log.warning(
+                    "it was %s, and cannot be read any more: nobody can tell whether the machine is cool",
+                    max(hot, key=lambda state: state.level),
+                )
             self._cooler_since.clear()
         else:
             self._cooler_since = dict.fromkeys(self._cooler_since)

@@ -52,6 +52,10 @@ class RunWriter(Protocol):
     def snapshot(self, run_id: str) -> Run:
         """A run of this process as it is known here, without asking a server; raises `RunNotFound`."""
 
+    def past(self, run_id: str) -> Run:
+        """A run of this process with what other processes recorded of it before; raises `RunNotFound`,
+        and `ServiceUnavailable` when only a server knows all of that, and does not answer."""
+
     def owns(self, run_id: str) -> bool:
         """Whether this process ends the run, and not another one that has it open; raises `RunNotFound`,
         `RunEnded`."""

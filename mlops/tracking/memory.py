@@ -167,6 +167,10 @@ class MemoryTracker:
         with self._lock:
             return _copy(self._known(run_id))
 
+    def past(self, run_id: str) -> Run:
+        """See `RunTracker.past`: there is no other process."""
+        return self.get_run(run_id)
+
     def owns(self, run_id: str) -> bool:
         """See `RunTracker.owns`: there is no other process."""
         with self._lock:

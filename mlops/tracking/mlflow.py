@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlops.binding.context import Binding
 from mlops.binding.fluent import current_run, process_run
 from mlops.entities import DataVersion, Run, RunStatus
-from mlops.errors import InvalidInput, JournalError, MLOpsError, RunEnded, RunNotFound
+from mlops.errors import InvalidInput, JournalError, MLOpsError, RunEnded, RunNotFound, ServiceUnavailable
 from mlops.tracking import open_runs, pending, sender
 from mlops.tracking.archive import MLflowArchive
 from mlops.tracking.delivery import Delivery
@@ -25,6 +25,7 @@ from mlops.tracking.rest import Rest
 from mlops.tracking.run_folder import KEY_PREFIX, Opening, new_key, run_folders
 from mlops.tracking.server import MLflowServer
 from mlops.tracking.source import source_tags
+from mlops.tracking.undelivered import undelivered
 
 if TYPE_CHECKING:
     from mlops.remote import Gateway
@@ -183,6 +184,18 @@ class MLflowTracker(MLflowArchive):
             raise RunNotFound(self.project, run_id)
         url = self._server.page_of(known.journal.opening, known.journal.mlflow_id)
         return replace(snapshot(known.journal), url=url)
+
+    def past(self, run_id: str) -> Run:
+        """See `RunTracker.past`: of a run that no server knows yet, everything is in the journal."""
+        run = self._writing(run_id)
+        # Without a name it was resumed by a key that nothing here knew, and no server was asked.
+        only_here = run.journal.mlflow_id is None and run.journal.opening.name != ""
+        recorded = undelivered(run.journal.folder) if only_here else None
+        if recorded is not None:
+            return replace(self.snapshot(run_id), metrics=recorded.metrics, tags=recorded.tags)
+        if not run.flush(2 * open_runs.DOWN_S):
+            raise ServiceUnavailable("mlflow", "what was recorded of the run is not wholly there")
+        return self._server.read(self._at_server(run_id))
 
     def owns(self, run_id: str) -> bool:
         """See `RunTracker.owns`."""

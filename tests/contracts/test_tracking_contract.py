@@ -65,6 +65,14 @@ def test_a_run_that_was_started_here_is_ended_here(tracker: RunTracker) -> None:
         tracker.owns(run.id)
 
 
+def test_the_past_of_a_run_is_what_was_recorded(tracker: RunTracker) -> None:
+    run = start(tracker)
+    tracker.log(run.id, metrics={"x": 1.0}, tags={"colour": "red"})
+    tracker.log(run.id, metrics={"x": 2.0})
+    past = tracker.past(run.id)
+    assert (past.key, past.metrics, past.tags["colour"]) == (run.key, {"x": 2.0}, "red")
+
+
 def test_an_ended_run_takes_nothing_more(tracker: RunTracker) -> None:
     run = start(tracker)
     tracker.end_run(run.id, RunStatus.FINISHED)

@@ -60,6 +60,8 @@ BAD = [
     ("START_TIMEOUT_S", "soon"),
     ("FLUSH_TIMEOUT_S", "-1"),
     ("HARDWARE_INTERVAL_S", "-1"),
+    ("HARDWARE_INTERVAL_S", "0.05"),
+    ("HARDWARE_INTERVAL_S", "86401"),
     ("HARDWARE_INTERVAL_S", "inf"),
     ("POWERMETRICS", "perhaps"),
     ("FLUSH_TIMEOUT_S", "inf"),

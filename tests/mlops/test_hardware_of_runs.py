@@ -180,6 +180,61 @@ def test_samples_survive_a_kill(home: Home) -> None:
     assert the_run(home).tags["hardware.os"]
 
 
+PAST = """
+    tracking = client._workspace.tracking
+    with client.start_run(run_id={key!r}):
+        client.log_metrics({{"y": 1}})
+        past = tracking.past({key!r})
+    print(past.metrics["system/energy_joules"], past.tags["hardware.worst_thermal_state"])
+"""
+
+
+def interrupted_in_the_heat(home: Home) -> str:
+    """The key of a run that a killed program left; its figures are given, this machine has none."""
+    done = home.run(
+        """
+        run = client.start_run()
+        client.log_metrics({"system/energy_joules": 100.0})
+        client.set_tags({"hardware.worst_thermal_state": "critical"})
+        print(run.key, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    return done.out.strip()
+
+
+def test_the_past_of_a_run_that_no_server_knows_is_in_the_journal(home: Home) -> None:
+    done = home.run(PAST.format(key=interrupted_in_the_heat(home)))
+
+    assert done.status == 0, done.err
+    assert done.out.split() == ["100.0", "critical"]
+
+
+def test_the_past_of_a_run_is_at_the_server(served: Home) -> None:
+    done = served.run(PAST.format(key=interrupted_in_the_heat(served)))
+
+    assert done.status == 0, done.err
+    assert done.out.split() == ["100.0", "critical"]
+
+
+def test_a_past_that_only_a_server_knows_is_not_taken_for_none(home: Home) -> None:
+    done = home.run(
+        """
+        from mlops.errors import ServiceUnavailable
+        tracking = client._workspace.tracking
+        for unknown in ("r-" + "0" * 32, "f" * 32):
+            with client.start_run(run_id=unknown):
+                try:
+                    tracking.past(unknown)
+                except ServiceUnavailable:
+                    print("unknown")
+        """
+    )
+
+    assert done.status == 0, done.err
+    assert done.out.split() == ["unknown", "unknown"]
+
+
 def test_a_run_of_the_whole_process_is_sampled_until_the_program_ends(home: Home) -> None:
     done = home.run("client.start_run(); time.sleep(0.4)", **SAMPLED)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlops.errors import InvalidInput
@@ -50,6 +51,8 @@ def test_figures_are_taken_as_they_are() -> None:
         ("gpu_frequency_mhz", 1.4e9),
         ("gpu_memory_bytes", 1.5),
         ("gpu_cores", True),
+        ("gpu_cores", 0),
+        ("gpu_power_w", np.array([1.0, 2.0])),
         ("thermal_state", "hot"),
         ("thermal_state", 1),
         ("memory_pressure_level", 3),
@@ -71,6 +74,13 @@ def test_what_is_no_such_figure_is_refused_by_name_and_value(figure: str, value:
     assert caught.value.field == figure
     assert repr(value) in str(caught.value)
     assert caught.value.remedy
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    sample = given({"gpu_power_w": np.float32(1.5), "gpu_memory_bytes": np.int64(7)})
+
+    assert sample.figures == {"gpu_power_w": 1.5, "gpu_memory_bytes": 7}
+    assert type(sample.gpu_memory_bytes) is int
 
 
 def test_a_level_is_checked_too() -> None:

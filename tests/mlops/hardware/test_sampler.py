@@ -4,13 +4,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 import pytest
 
-from mlops.entities import Run, RunStatus
-from mlops.errors import RunEnded, ServiceUnavailable
-from mlops.hardware.base import HardwareSample, ThermalState, sampled
+from mlops.entities import Run
+from mlops.errors import RunEnded
+from mlops.hardware.base import HardwareSample, sampled
 from mlops.hardware.reader import Readers
 from mlops.hardware.sampler import HardwareSampler
 
@@ -62,7 +61,7 @@ def sampler(
     *,
     interval_s: float = 0.01,
     started_s: float | None = None,
-    earlier: Callable[[], Run] | None = None,
+    past: Callable[[], Run] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> HardwareSampler:
     return HardwareSampler(
@@ -70,7 +69,7 @@ def sampler(
         record,
         interval_s=interval_s,
         started_s=time.time() if started_s is None else started_s,
-        earlier=earlier,
+        past=past,
         clock=clock,
     )
 
@@ -115,46 +114,6 @@ def test_the_last_sample_is_taken_at_the_end() -> None:
     assert "hardware.quality" not in record.tags
 
 
-def test_an_energy_that_was_measured_over_a_part_of_the_run_says_so() -> None:
-    record, now = Record(), [0.0]
-    machine = Machine({"energy_j": 5.0, "elapsed_s": 20.0})
-    sampling = sampler(record, machine, interval_s=3600, clock=lambda: now[0])
-    sampling.start()
-    record.wait_for(1)
-    now[0] += 100
-    sampling.stop()
-
-    assert record.tags["hardware.quality"] == "energy_j: measured over 20 of 100 s"
-
-
-def test_the_worst_thermal_state_is_kept_and_what_is_unknown_is_no_state() -> None:
-    states = [ThermalState.NOMINAL, ThermalState.CRITICAL, None, ThermalState.FAIR]
-    record = Record()
-    sampling = sampler(record, Machine(*({"thermal_state": state} for state in states)), interval_s=0)
-    for _ in states:
-        sampling.sample()
-
-    assert record.values("system/thermal_state") == [0, 3, 1]
-    assert record.tags["hardware.worst_thermal_state"] == "critical"
-
-
-def test_without_any_state_there_is_no_worst() -> None:
-    record = Record()
-    sampler(record, interval_s=0).sample()
-
-    assert "hardware.worst_thermal_state" not in record.tags
-
-
-def test_every_power_mode_of_the_run_is_told() -> None:
-    modes = ["automatic", "low", "low", None, "automatic"]
-    record = Record()
-    sampling = sampler(record, Machine(*({"power_mode": mode} for mode in modes)), interval_s=0)
-    for _ in modes:
-        sampling.sample()
-
-    assert record.tags["hardware.power_mode"] == "automatic, low"
-
-
 def test_sampling_that_is_off_samples_when_asked() -> None:
     record = Record()
     sampling = sampler(record, interval_s=0)
@@ -172,46 +131,6 @@ def test_the_step_is_the_seconds_since_the_run_began() -> None:
     sampler(record, interval_s=0, started_s=time.time() + 3600).sample()  # a clock that was set back
 
     assert [step for step, _ in record.metrics] == [90, 0]
-
-
-def test_tags_are_written_when_they_change() -> None:
-    written: list[dict[str, str]] = []
-    sampling = HardwareSampler(
-        Machine().open, lambda metrics, tags, step: written.append(dict(tags)), interval_s=0, started_s=0
-    )
-    sampling.sample()
-    sampling.sample()
-
-    assert "hardware.chip" in written[0]
-    assert written[1] == {}
-
-
-def test_a_resumed_run_goes_on_with_its_energy_and_its_worst_state() -> None:
-    before = Run(
-        *("key", "p", "name", RunStatus.RUNNING, datetime.now(UTC)),
-        metrics={"system/energy_joules": 100.0},
-        tags={"hardware.worst_thermal_state": "serious", "hardware.power_mode": "low", "other": "x"},
-    )
-    record = Record()
-    machine = Machine({"energy_j": 5.0, "thermal_state": ThermalState.FAIR, "power_mode": "automatic"})
-    sampler(record, machine, interval_s=0, earlier=lambda: before).sample()
-
-    assert record.values("system/energy_joules") == [105.0]
-    assert record.tags["hardware.power_mode"] == "low, automatic"
-    assert "hardware.worst_thermal_state" not in record.tags, "it has not changed"
-
-
-def test_a_resumed_run_whose_past_cannot_be_read_goes_on_without(caplog: pytest.LogCaptureFixture) -> None:
-    def unreachable() -> Run:
-        raise ServiceUnavailable("mlflow")
-
-    record = Record()
-    sampling = sampler(record, Machine({"energy_j": 5.0}), interval_s=0, earlier=unreachable)
-    sampling.sample()
-    sampling.sample()
-
-    assert record.values("system/energy_joules") == [5.0, 5.0]
-    assert caplog.text.count("from now on") == 1
 
 
 def test_a_record_that_takes_nothing_more_ends_the_sampling(caplog: pytest.LogCaptureFixture) -> None:
@@ -277,3 +196,81 @@ def test_starting_twice_and_stopping_twice_is_once() -> None:
     sampling.stop()
 
     assert len(record.values("system/cpu_utilization_percentage")) == 1
+
+
+def test_the_end_of_a_run_has_its_energy_though_a_slow_reader_is_at_work() -> None:
+    reading, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Machine):
+        def read(self) -> HardwareSample | None:
+            if record.metrics:
+                reading.set()
+                goes_on.wait(30)
+            return super().read()
+
+    record = Record()
+    sampling = sampler(record, Slow({"energy_j": 7.0, "elapsed_s": 1.0}))
+    sampling.start()
+    assert reading.wait(20)
+    sampling.stop()
+    goes_on.set()
+
+    assert record.tags["hardware.energy_joules"] == "7.0"
+    assert record.values("system/energy_joules") == [7.0]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "full"), RunEnded("p", "key"), ValueError("odd")], ids=repr)
+def test_the_end_of_a_run_does_not_fail_of_its_hardware(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = Record()
+    sampling = sampler(record, Machine({"energy_j": 7.0}), interval_s=3600)
+    sampling.start()
+    record.wait_for(1)
+    record.error = error
+    sampling.stop()
+
+    assert "the end of the hardware's record is missing" in caplog.text
+
+
+def test_where_no_thread_can_start_the_run_goes_on_without_samples(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    record = Record()
+    sampling = sampler(record)
+    sampling.start()
+    sampling.stop()
+
+    assert record.metrics == []
+    assert "can't start new thread" in caplog.text
+
+
+def test_a_child_that_was_forked_in_the_middle_of_a_reading_is_not_held_up() -> None:
+    reading, goes_on = threading.Event(), threading.Event()
+
+    class Slow(Machine):
+        def read(self) -> HardwareSample | None:
+            reading.set()
+            goes_on.wait(30)
+            return super().read()
+
+    record = Record()
+    sampling = sampler(record, Slow({"energy_j": 7.0, "gpu_power_w": 1.0}))
+    sampling.start()
+    assert reading.wait(20)
+    child = os.fork()
+    if child == 0:
+        goes_on.set()
+        sampling.record(HardwareSample(gpu_power_w=3.0))
+        sampling.sample()
+        energies = record.values("system/energy_joules")
+        os._exit(0 if not energies and len(record.metrics) == 2 else 1)
+    _, status = os.waitpid(child, 0)
+    goes_on.set()
+    sampling.stop()
+
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -223,11 +223,12 @@ def test_waiting_does_not_block_without_heat(state: ThermalState | Exception | N
     assert room.clock.slept == []
 
 
-def test_waiting_ends_with_a_reader_that_died_in_the_heat() -> None:
+def test_waiting_ends_with_a_reader_that_died_in_the_heat(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     gate = ThermalGate(ScriptedThermal([CRITICAL, None]), clock=clock, sleep=clock.sleep)
     assert gate.wait().action is UNKNOWN
     assert sum(clock.slept) == 605
+    assert "it was critical, and cannot be read any more" in caplog.text
 
 
 @settings(deadline=None)
