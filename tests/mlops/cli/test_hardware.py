@@ -14,7 +14,7 @@ from mlops.hardware import machine
 from mlops.hardware.base import HardwareSample, ThermalState
 from mlops.services.doctor import judge_hardware
 from tests.mlops.hardware.apple import inputs
-from tests.mlops.hardware.macs import mac
+from tests.mlops.hardware.macs import FACTS, mac
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_powermetrics_on_demand(invoke, on_a_mac: None) -> None:
 
 
 def test_json_names_the_chips_figures_and_their_sources(invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = inputs.SYSCTL.replace(b"Apple M6 Pro", b"Apple M1")
+    facts = FACTS.replace(b"Apple M6 Pro", b"Apple M1")
     profile = inputs.system_profiler(None, inputs.display(sppci_cores="8"))
     run = mac(facts=facts, profile=profile)
     monkeypatch.setattr(machine, "open_readers", partial(machine.open_readers, system="Darwin", run=run))
@@ -74,6 +74,13 @@ def test_json_names_the_chips_figures_and_their_sources(invoke, monkeypatch: pyt
 
     assert (chip["name"], chip["fp32_tflops"], chip["ane_cores"]) == ("Apple M1", 2.6, 16)
     assert chip["sources"]["fp32_tflops"]
+
+
+def test_a_chip_without_a_row_says_so(invoke, on_a_mac: None) -> None:
+    lines = invoke("mlops:hardware").out.splitlines()
+
+    for label in ("memory bandwidth", "gpu compute", "ane compute"):
+        assert [line for line in lines if line.startswith(label) and "not in the chip table" in line]
 
 
 def watch(*options: str) -> tuple[list[str], int]:
@@ -152,6 +159,41 @@ def test_what_slows_a_mac_is_found_and_explained(subject: str, changes: dict[str
     assert found.level.value == "warning"
     assert word in found.detail
     assert found.remedy
+
+
+@pytest.mark.parametrize(
+    ("sample", "remedy"),
+    [
+        (HardwareSample(chip_type="Apple M4", rosetta=False), "Install torch"),
+        (HardwareSample(rosetta=True), "arm64 first"),
+    ],
+    ids=["native", "rosetta"],
+)
+def test_torch_that_is_missing_or_broken_on_a_mac_is_found(sample: HardwareSample, remedy: str) -> None:
+    troubles = {"torch": "ImportError: no library libomp", "pmset": "it gave nothing"}
+    [found] = [each for each in judge_hardware(sample, troubles) if each.subject == "mps"]
+
+    assert found.level.value == "warning"
+    assert "ImportError: no library libomp" in found.detail
+    assert remedy in found.remedy
+
+
+def test_torch_is_no_matter_where_there_is_no_apple_gpu_or_no_trouble() -> None:
+    trouble = {"torch": "ModuleNotFoundError"}
+
+    assert not list(judge_hardware(HardwareSample(chip_type="Intel", rosetta=None), trouble))
+    assert "mps" not in levels(HardwareSample(chip_type="Apple M4"))
+
+
+def test_doctor_tells_torchs_trouble(invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = partial(machine.open_readers, system="Darwin", run=mac())
+    monkeypatch.setattr("mlops.services.doctor.open_readers", readers)
+    monkeypatch.setitem(sys.modules, "torch", None)  # its import fails
+
+    found = {row["subject"]: row for row in invoke("mlops:doctor", "--json").json}
+
+    assert found["mps"]["level"] == "warning"
+    assert "ModuleNotFoundError" in found["mps"]["detail"]
 
 
 def test_what_could_not_be_read_is_not_judged() -> None:

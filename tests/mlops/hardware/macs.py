@@ -6,6 +6,10 @@ import subprocess
 
 from tests.mlops.hardware.apple import inputs
 
+_LINES = inputs.SYSCTL.splitlines(keepends=True)
+FACTS, PRESSURE = b"".join(_LINES[:-4]), b"".join(_LINES[-4:])
+"""What sysctl prints of what the machine is, and of its memory now."""
+
 
 class Commands:
     """Runs nothing: gives what each command would print. Calling it is the runner's interface."""
@@ -48,8 +52,8 @@ def _name(command: tuple[str, ...]) -> str:
 def mac(**changes: bytes | Exception) -> Commands:
     """An M6 Pro with everything readable but powermetrics, which wants a password."""
     outputs: dict[str, bytes | Exception] = {
-        "facts": inputs.SYSCTL,
-        "pressure": b"".join(inputs.SYSCTL.splitlines(keepends=True)[-4:]),
+        "facts": FACTS,
+        "pressure": PRESSURE,
         "profile": inputs.system_profiler(None, inputs.display()),
         "ane": inputs.ioreg_ane(16),
         "gpu": inputs.ioreg_gpu(),

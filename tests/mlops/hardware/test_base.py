@@ -12,6 +12,7 @@ from mlops.hardware.base import (
     ThermalState,
     merged,
     number,
+    remarked,
     sampled,
     whole,
 )
@@ -47,6 +48,41 @@ def test_merging_takes_the_first_reading_and_no_remark_on_another() -> None:
     assert both.figures == {"cpu_power_w": 3.0, "ane_power_w": 0.0}
     assert both.sources == {"cpu_power_w": "zeus", "ane_power_w": "powermetrics"}
     assert both.quality == ("ane_power_w: an estimate",)
+
+
+def test_a_remark_goes_with_the_sample_that_its_figure_is_taken_from() -> None:
+    first = HardwareSample(
+        quality=("energy_j: told from 5 s on", "chip_type: hidden by Rosetta", "ane_power_w: an estimate")
+    )
+    second = sampled(
+        "powermetrics",
+        ("energy_j: CPU, GPU and ANE only",),
+        chip_type="Apple M4",
+        energy_j=2.0,
+        elapsed_s=1.0,
+    )
+    assert second is not None
+
+    both = merged(first, second)
+
+    assert (both.energy_j, both.chip_type) == (2, "Apple M4")
+    assert both.quality == ("ane_power_w: an estimate", "energy_j: CPU, GPU and ANE only")
+
+
+def test_what_is_taken_back_has_no_source() -> None:
+    first, second = sampled("a", elapsed_s=9.0), sampled("b", energy_j=1.0)
+    assert first is not None
+    assert second is not None
+
+    both = merged(first, second)
+
+    assert both.figures == {"energy_j": 1.0}
+    assert both.sources == {"energy_j": "b"}
+
+
+def test_a_remark_names_its_figure() -> None:
+    assert remarked("energy_j: told from 5 s on: soon") == "energy_j"
+    assert remarked("odd") == "odd"
 
 
 def test_the_elapsed_time_stays_with_its_energy() -> None:

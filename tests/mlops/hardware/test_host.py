@@ -88,7 +88,15 @@ def test_a_window_too_short_has_no_load_and_is_not_lost(
 
 
 def test_without_levels_there_are_none(cpuinfo: Path) -> None:
-    assert read(Host(levels=False, cpuinfo=cpuinfo)).cpu_levels is None
+    sample = read(Host(levels=False, cpuinfo=cpuinfo))
+    assert (sample.cpu_levels, sample.chip_type) == (None, None)
+
+
+def test_what_it_can_tell_is_what_it_tells(cpuinfo: Path) -> None:
+    for levels in (True, False):
+        host = Host(levels=levels, cpuinfo=cpuinfo)
+        told = set(read(host).figures) | {"cpu_utilization_percent"}
+        assert told == {name for name in host.tells if "." not in name}
 
 
 def test_the_chip_is_named_where_the_system_names_it(cpuinfo: Path, tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import logging
+import platform
 import subprocess
 
 import pytest
 
-from mlops.hardware.base import AppleSiliconMetrics, CpuLevel, HardwareSample, ThermalState
-from mlops.hardware.machine import open_readers, thermal_state
+from mlops.hardware.base import FIGURES, AppleSiliconMetrics, CpuLevel, HardwareSample, ThermalState
+from mlops.hardware.mac import readers as readers_of_a_mac
+from mlops.hardware.machine import open_readers, operating_system, thermal_state
 from mlops.hardware.reader import Readers
 from tests.mlops.hardware.apple import inputs
-from tests.mlops.hardware.macs import Commands, mac
+from tests.mlops.hardware.macs import FACTS, Commands, mac
+from tests.mlops.hardware.test_energy import Chip
 
-HOSTED_VM = inputs.SYSCTL.replace(b"kern.hv_vmm_present: 0", b"kern.hv_vmm_present: 1")
+HOSTED_VM = FACTS.replace(b"kern.hv_vmm_present: 0", b"kern.hv_vmm_present: 1")
 
 
 def open_mac(commands: Commands, *, powermetrics: bool = False) -> Readers:
@@ -187,3 +190,178 @@ def test_a_linux_box_has_comparable_figures() -> None:
     assert {"memory_gb", "memory_used_bytes", "swap_used_bytes", "cpu_levels"} <= sample.figures.keys()
     assert (sample.mps_available, sample.ane_available) == (False, False)
     assert sample.thermal_state is None
+
+
+# -- what is opened -----------------------------------------------------------------------------
+
+
+class Monitor:
+    """Opens an imitated chip's counters, and remembers it."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.opened, self._failure = 0, failure
+
+    def __call__(self) -> Chip:
+        self.opened += 1
+        if self._failure is not None:
+            raise self._failure
+        return Chip()
+
+
+def test_the_energy_counters_of_a_machine_that_is_none_but_itself_are_read() -> None:
+    monitor = Monitor()
+    readers = open_readers(system="Darwin", run=mac(), open_monitor=monitor)
+    sample = readers.read()
+
+    assert monitor.opened == 1
+    assert "IOReport" not in readers.troubles
+    assert "energy_j: told from 5 s on" in sample.quality
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (HOSTED_VM, "a virtual machine has no counters"),
+        (FACTS.replace(b"kern.hv_vmm_present: 0\n", b""), "not known whether this is a virtual"),
+        (OSError("no sysctl"), "not known whether this is a virtual"),
+    ],
+    ids=["virtual", "unknown", "no facts"],
+)
+def test_the_energy_counters_are_not_touched_where_they_may_be_missing(
+    facts: bytes | Exception, reason: str
+) -> None:
+    monitor = Monitor()
+    readers = open_readers(system="Darwin", run=mac(facts=facts), open_monitor=monitor)
+
+    assert monitor.opened == 0
+    assert reason in readers.troubles["IOReport"]
+
+
+def test_a_monitor_that_cannot_be_opened_is_a_trouble() -> None:
+    monitor = Monitor(RuntimeError("no such channel"))
+    readers = open_readers(system="Darwin", run=mac(), open_monitor=monitor)
+
+    assert readers.troubles["IOReport"] == "RuntimeError: no such channel"
+
+
+def test_readers_differ_in_name_and_tell_what_they_say_they_do() -> None:
+    commands = mac(powermetrics=inputs.powermetrics())
+    opened, unopened = readers_of_a_mac(commands, powermetrics=True, open_monitor=Monitor())
+    names = [reader.name for reader in opened]
+
+    assert unopened == []
+    assert len(set(names)) == len(names)
+    for reader in opened:
+        sample = reader.read()
+        assert sample is not None
+        assert set(sample.figures) <= set(reader.tells), reader.name
+        assert {tell.partition(".")[0] for tell in reader.tells} <= set(FIGURES), reader.name
+
+
+# -- what does not change -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "figure"),
+    [
+        ("facts", "sysctl facts", "model"),
+        ("profile", "system_profiler", "gpu_cores"),
+        ("ane", "ioreg ANE", "ane_cores"),
+    ],
+)
+def test_a_fact_that_could_not_be_read_is_a_trouble_and_is_asked_again(
+    command: str, name: str, figure: str
+) -> None:
+    commands = mac()
+    answer = commands.outputs[command]
+    others = {"facts": "profile"}.get(command)
+    commands.outputs |= {each: OSError("busy") for each in (command, others) if each}
+    readers = open_mac(commands)
+    first = readers.read()
+    first_trouble = readers.troubles[name]
+    commands.outputs[command] = answer
+    second = readers.read()
+
+    assert getattr(first, figure) is None
+    assert first_trouble == "OSError: busy"
+    assert getattr(second, figure) is not None
+    assert name not in readers.troubles
+
+
+def test_a_fact_that_is_never_read_is_given_up_for_the_run_alone(caplog: pytest.LogCaptureFixture) -> None:
+    commands = mac(profile=OSError("busy"))
+    readers = open_mac(commands)
+    for _ in range(5):
+        readers.read()
+
+    assert commands.asked.count("profile") == 3
+    assert "system_profiler failed 3 times" in caplog.text
+    open_mac(commands).read()
+    assert commands.asked.count("profile") == 4
+
+
+def test_a_hung_mac_is_read_within_half_a_minute() -> None:
+    limits: list[float] = []
+
+    def hang(command: tuple[str, ...], timeout_s: float) -> bytes:
+        limits.append(timeout_s)
+        raise subprocess.TimeoutExpired(command, timeout_s)
+
+    readers = open_readers(system="Darwin", run=hang)
+    readers.read()
+
+    assert 0 < sum(limits) <= 30
+
+
+def test_what_no_parser_reads_is_not_asked() -> None:
+    commands: list[str] = []
+
+    def note(command: tuple[str, ...], timeout_s: float) -> bytes:
+        commands.extend(command)
+        return b""
+
+    open_readers(system="Darwin", run=note).read()
+
+    assert "kern.osproductversion" in commands
+    assert "hw.optional.arm64" not in commands
+
+
+def test_free_memory_is_that_of_now() -> None:
+    sample = read(mac())
+
+    assert sample.sources["memory_free_bytes"] == "psutil"
+    assert sample.sources["memory_wired_bytes"] == "vm_stat"
+
+
+# -- the system's name --------------------------------------------------------------------------
+
+
+def test_the_version_of_macos_is_the_one_that_the_system_tells() -> None:
+    sample = read(mac())
+
+    assert (sample.os_version, sample.sources["os_version"]) == ("26.2", "sysctl")
+    assert operating_system(sample) == "macOS 26.2"
+
+
+@pytest.mark.parametrize(
+    ("told", "name"), [("15.7.1", "macOS 15.7.1"), ("26.2", "macOS 26.2"), ("16.2", "macOS"), ("", "macOS")]
+)
+def test_a_version_that_python_may_have_been_told_wrong_is_not_believed(
+    told: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "mac_ver", lambda: (told, ("", "", ""), "arm64"))
+
+    assert operating_system() == operating_system(HardwareSample()) == name
+
+
+def test_another_system_is_named_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> dict[str, str]:
+        raise OSError("no os-release")
+
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "release", lambda: "6.12")
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"PRETTY_NAME": "Debian 13"})
+    assert operating_system(HardwareSample()) == "Debian 13"
+    monkeypatch.setattr(platform, "freedesktop_os_release", missing)
+    assert operating_system() == "Linux 6.12"

@@ -110,3 +110,31 @@ def test_what_is_asked_seldom_and_fails_is_asked_again_at_once(failure: Exceptio
 
     assert readers.read().figures == {}
     assert readers.read() == COOL
+
+
+def test_it_is_told_which_reader_can_give_a_figure_also_of_one_that_is_asked_no_more() -> None:
+    unopened = Unopened("IOReport", ("energy_j",), "no wheel")
+    readers = Readers([Scripted("gpu", OSError()), Seldom(Scripted("mode", COOL))], [unopened])
+    for _ in range(4):
+        readers.read()
+
+    assert readers.tells == {
+        "gpu": ("gpu_utilization_percent",),
+        "mode": ("power_mode",),
+        "IOReport": ("energy_j",),
+    }
+    assert Fallback(Scripted("a", BUSY), Scripted("mode", COOL)).tells == (
+        "gpu_utilization_percent",
+        "power_mode",
+    )
+
+
+def test_readings_are_slow_while_powermetrics_is_asked() -> None:
+    readers = Readers([Scripted("gpu", BUSY), Scripted("powermetrics", OSError("a password is required"))])
+
+    assert not Readers([Scripted("gpu", BUSY)]).slow
+    slow = []
+    for _ in range(4):
+        slow.append(readers.slow)
+        readers.read()
+    assert slow == [True, True, True, False]

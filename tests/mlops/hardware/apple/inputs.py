@@ -127,7 +127,7 @@ hw.perflevel1.physicalcpu: 10
 hw.perflevel2.name: Efficiency
 hw.perflevel2.physicalcpu: 2
 sysctl.proc_translated: 0
-hw.optional.arm64: 1
+kern.osproductversion: 26.2
 kern.hv_vmm_present: 0
 kern.memorystatus_vm_pressure_level: 1
 kern.memorystatus_level: 87

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import plistlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,7 +44,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "memory_free_percent": (0, 100),
     "swap_used_bytes": (0, 4 * TERABYTE),
 }
-TEXTS = {"chip_type", "model", "gpu_name", "ane_architecture"}
+TEXTS = {"chip_type", "model", "os_version", "gpu_name", "ane_architecture"}
 CHOICES: dict[str, set[object]] = {
     "ane_available": {True},
     "rosetta": {True, False},
@@ -233,3 +234,65 @@ def test_values_of_other_types_tell_nothing_impossible(
 )
 def test_bytes_of_no_tool_are_nothing(parse: Parser, data: bytes) -> None:
     assert parse(data) is None
+
+
+IN_USE = r"Currently in use:| .*"
+LINES: dict[str, dict[str, str]] = {
+    "sysctl": {
+        "chip_type": r"machdep\.cpu\..*",
+        "model": r"hw\.model.*",
+        "memory_gb": r"hw\.memsize.*",
+        "cpu_levels": r"hw\.(nperflevels|perflevel).*",
+        "rosetta": r"sysctl\..*",
+        "virtual_machine": r"kern\.hv_.*",
+        "os_version": r"kern\.os.*",
+        "memory_pressure_level": r"kern\.memorystatus_vm_.*",
+        "memory_free_percent": r"kern\.memorystatus_level.*",
+        "swap_used_bytes": r"vm\.swapusage.*",
+        "gpu_wired_limit_mb": r"iogpu\..*",
+    },
+    "vm_stat": {
+        "memory_free_bytes": r"Mach .*|Pages free.*",
+        "memory_wired_bytes": r"Mach .*|Pages wired.*",
+        "memory_compressed_bytes": r"Mach .*|Pages occupied.*",
+    },
+    # A line of the settings in use that does not begin with a space any more may be another heading.
+    "pmset": {"power_mode": IN_USE},
+    "pmset-battery": {"power_source": r"Now drawing.*"},
+}
+"""Figure of an input of our own -> the lines it comes from."""
+NOT_A_LINE_END = st.integers(0, 255).filter(lambda byte: byte != ord("\n"))
+
+
+@st.composite
+def one_line_changed(draw: st.DrawFn, data: bytes) -> tuple[str, bytes]:
+    """A line of the data, and the data with other bytes in it."""
+    told = data.splitlines(keepends=True)
+    at = draw(st.integers(0, len(told) - 1))
+    line = told[at].removesuffix(b"\n")
+    start = draw(st.integers(0, len(line)))
+    end = min(len(line), start + draw(st.integers(0, 12)))
+    new = draw(
+        st.lists(NOT_A_LINE_END, max_size=12).map(bytes)
+        | st.sampled_from(
+            [b"0", b"9", b"1", b"-", b".", b": ", b"\xc3", b"\xff", b"\0", b"\r", b"\x0b", b"\x85"]
+        )
+    )
+    told[at] = line[:start] + new + line[end:] + b"\n"
+    return line.decode(), b"".join(told)
+
+
+@pytest.mark.parametrize("name", LINES)
+@settings(derandomize=True, deadline=None, max_examples=300, database=None)
+@given(draw=st.data())
+def test_a_garbled_line_changes_no_figure_of_another(name: str, draw: st.DataObject) -> None:
+    parse, data = OWN[name]
+    whole = parse(data)
+    assert whole is not None
+    assert set(whole.figures) == set(LINES[name])
+    line, garbled = draw.draw(one_line_changed(data))
+    sample = parse(garbled) or HardwareSample()
+
+    for figure, origin in LINES[name].items():
+        if not re.fullmatch(origin, line):
+            assert sample.figures.get(figure) == whole.figures[figure], (figure, line, garbled)

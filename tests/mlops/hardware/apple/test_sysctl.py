@@ -18,6 +18,7 @@ FIGURES = {
     "cpu_levels": (CpuLevel("Super", 4), CpuLevel("Performance", 10), CpuLevel("Efficiency", 2)),
     "rosetta": False,
     "virtual_machine": False,
+    "os_version": "26.2",
     "memory_pressure_level": MemoryPressure.NORMAL,
     "memory_free_percent": 87.0,
     "swap_used_bytes": 12_800 * 1024,
@@ -90,6 +91,22 @@ def test_rosetta_hides_the_chip_and_shows_itself() -> None:
     assert sample.quality == ("chip_type: hidden by Rosetta",)
     only = parsed(b"machdep.cpu.brand_string: VirtualApple @ 2.50GHz processor\n")
     assert (only.figures, only.quality) == ({}, ("chip_type: hidden by Rosetta",))
+
+
+@pytest.mark.parametrize("version", ["26.2", "15.7.1", "27.0", "10.15.7"])
+def test_the_version_of_macos(version: str) -> None:
+    assert parsed(changed("kern.osproductversion", version)).os_version == version
+
+
+@pytest.mark.parametrize(
+    "version", ["", "26", "26.", "6.2", "26.2.1.1", "26.2 beta", "x26.2", "1626.2", "26,2"]
+)
+def test_what_is_no_version_of_macos_is_none(version: str) -> None:
+    assert parsed(changed("kern.osproductversion", version)).os_version is None
+
+
+def test_a_version_that_may_be_cut_is_none() -> None:
+    assert parse_sysctl(b"kern.osproductversion: 15.7") is None
 
 
 def test_a_hosted_virtual_machine_is_one() -> None:
