@@ -236,7 +236,6 @@ def test_bytes_of_no_tool_are_nothing(parse: Parser, data: bytes) -> None:
     assert parse(data) is None
 
 
-IN_USE = r"Currently in use:| .*"
 LINES: dict[str, dict[str, str]] = {
     "sysctl": {
         "chip_type": r"machdep\.cpu\..*",
@@ -256,11 +255,13 @@ LINES: dict[str, dict[str, str]] = {
         "memory_wired_bytes": r"Mach .*|Pages wired.*",
         "memory_compressed_bytes": r"Mach .*|Pages occupied.*",
     },
-    # A line of the settings in use that does not begin with a space any more may be another heading.
-    "pmset": {"power_mode": IN_USE},
+    "pmset": {"power_mode": r"Currently in use:| powermode.*"},
     "pmset-battery": {"power_source": r"Now drawing.*"},
 }
 """Figure of an input of our own -> the lines it comes from."""
+MAY_END = {"power_mode": r" .*"}
+"""Figure -> the lines that may take it away when garbled: a setting that does not begin with a space any more
+may be another heading."""
 NOT_A_LINE_END = st.integers(0, 255).filter(lambda byte: byte != ord("\n"))
 
 
@@ -294,5 +295,6 @@ def test_a_garbled_line_changes_no_figure_of_another(name: str, draw: st.DataObj
     sample = parse(garbled) or HardwareSample()
 
     for figure, origin in LINES[name].items():
+        sound = [whole.figures[figure], *([None] if re.fullmatch(MAY_END.get(figure, ""), line) else [])]
         if not re.fullmatch(origin, line):
-            assert sample.figures.get(figure) == whole.figures[figure], (figure, line, garbled)
+            assert sample.figures.get(figure) in sound, (figure, line, garbled)
