@@ -42,6 +42,10 @@ class AppleEnergy:
     """Power over the last five seconds or more, and energy since it was opened."""
 
     name = "IOReport"
+    tells = (
+        *("cpu_power_w", "gpu_power_w", "ane_power_w", "dram_power_w", "package_power_w"),
+        *("energy_j", "elapsed_s"),
+    )
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ _TELLS = (
     "cpu_utilization_percent",
 )
 _WITH_LEVELS = ("chip_type", "cpu_levels", "cpu_levels.active_ratio")
+_LACKING = 1.1
 _SHORTEST_S = 0.05
 """Linux counts in ticks of 10 ms: over less time than five of them a load says little."""
 
@@ -79,8 +80,10 @@ def cpu_seconds() -> tuple[float, float]:
 
 def load_percent(before: tuple[float, float], after: tuple[float, float]) -> float | None:
     """The busy part of the time between two (busy, total) pairs, 0 to 100; None when no time passed, or the
-    counters went back, as Linux' may."""
+    counters went back. Linux' counts of idling may go back a little, which then lacks in the total."""
     busy, total = after[0] - before[0], after[1] - before[1]
+    if total < busy <= _LACKING * total:
+        return 100.0
     return number(100 * busy / total, 0, 100) if total > 0 else None
 
 

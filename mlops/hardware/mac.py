@@ -19,15 +19,6 @@ from mlops.hardware.reader import Fallback, Seldom, Unopened
 from mlops.hardware.runner import Run
 
 
-class IOReport(AppleEnergy):
-    """The chip's own energy counters."""
-
-    tells = (
-        *("cpu_power_w", "gpu_power_w", "ane_power_w", "dram_power_w", "package_power_w"),
-        *("energy_j", "elapsed_s"),
-    )
-
-
 class PressureNotice(Command):
     """Thermal pressure, where NSProcessInfo cannot be asked."""
 
@@ -112,7 +103,7 @@ def zeus() -> Any:
     return AppleEnergyMonitor()
 
 
-def _energy(facts: Fact, open_monitor: Callable[[], Any]) -> IOReport | Unopened:
+def _energy(facts: Fact, open_monitor: Callable[[], Any]) -> AppleEnergy | Unopened:
     """zeus 1.1 uses what IOReport gives without asking whether it is there, so nothing is opened in a virtual
     machine, nor where that is not known."""
     virtual = None if machine.is_forked() else facts.known().virtual_machine
@@ -124,11 +115,11 @@ def _energy(facts: Fact, open_monitor: Callable[[], Any]) -> IOReport | Unopened
         reason = "a virtual machine has no counters"
     else:
         try:
-            return IOReport(open_monitor(), cpu_seconds)
+            return AppleEnergy(open_monitor(), cpu_seconds)
         except Exception as error:  # noqa: BLE001 - not installed, or not for this chip
             reason = f"{type(error).__name__}: {error}"
-    return Unopened(IOReport.name, IOReport.tells, reason)
+    return Unopened(AppleEnergy.name, AppleEnergy.tells, reason)
 
 
 if TYPE_CHECKING:
-    _conforms: tuple[type[HardwareReader], ...] = (IOReport, PressureNotice, Powermetrics, Fact)
+    _conforms: tuple[type[HardwareReader], ...] = (AppleEnergy, PressureNotice, Powermetrics, Fact)
