@@ -37,6 +37,8 @@ def attempts(tracker: RunTracker, run_id: str, file: Path) -> dict[str, Callable
         "log data": lambda: tracker.log(run_id, data=DATA),
         "log_artifact": lambda: tracker.log_artifact(run_id, file),
         "output_folder": lambda: tracker.output_folder(run_id),
+        "owns": lambda: tracker.owns(run_id),
+        "past": lambda: tracker.past(run_id),
         "activate": lambda: tracker.activate(run_id).__enter__(),
         "resume_run": lambda: tracker.resume_run(run_id),
         "end_run": lambda: tracker.end_run(run_id, RunStatus.KILLED),

@@ -35,7 +35,6 @@ def test_a_mac_says_which_command_failed_to_tell_a_figure() -> None:
     assert reasons["ane_cores"] == "ioreg ANE: it gave nothing"
     assert reasons["power_mode"] == "pmset: it gave nothing"
     assert "IOReport: ModuleNotFoundError" in reasons["energy_j"]
-    assert reasons["mps_available"] != "no reader has it"
 
 
 def test_the_two_sources_of_a_figure_are_both_told() -> None:

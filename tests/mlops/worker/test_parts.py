@@ -126,6 +126,7 @@ def test_runs_are_read_from_mlflows_own_tables(
     with psycopg.connect(url) as connection:  # a workspace of its own: other tests use the default one
         statement = "UPDATE experiments SET workspace = 'indexed' WHERE experiment_id = %s"
         connection.execute(statement, (int(experiment),))
+    index.update()  # runs that other tests left in this database
     for number in range(4):
         run = client.create_run(experiment, start_time=1000 * (number + 1), run_name=f"run {number}")
         client.log_metric(run.info.run_id, "mae", 1 / (number + 1))
