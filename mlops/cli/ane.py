@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,8 @@ import typer
 
 from mlops.cli.context import workspace
 from mlops.cli.output import Json, ProjectOption, say, table, to_json
-from mlops.errors import InvalidInput, NotFound
+from mlops.errors import InvalidInput, MLOpsError, ModelNotFound, NotFound
+from mlops.hardware.ane.report import percent, printable, told_share
 from mlops.project import check_model_name, read_project
 
 if TYPE_CHECKING:
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from mlops.workspace import Workspace
 
 _REFERENCE = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>[0-9]{1,9})|@(?P<alias>.+))?")
-_FILES = (".onnx", ".pt2", ".mlpackage", ".mlmodel", ".pt", ".pth", ".pkl", ".pickle", ".joblib")
 _TYPES_SHOWN = 3
+_OF_A_PLAN = ("PLANNED", "COST")
+_WITHOUT = "`--no-save` reports without keeping anything."
+_AGAIN = "Log and register it again."
 
 
 def ane_report(
@@ -39,6 +43,9 @@ def ane_report(
     chart: Annotated[
         Path | None, typer.Option(help="Draw the report into this file (.png, .svg, .pdf).")
     ] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Read a .pt2, which may run code: for files you trust.")
+    ] = False,
     save: Annotated[bool, typer.Option(help="Keep report and chart beside a registered model.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -49,31 +56,39 @@ def ane_report(
 
     Example: efficientai-toolkit mlops:ane-report keypoints@champion --project drilling --json
     """
-    from mlops.hardware.ane.chart import check_ending, save_chart
+    from mlops.cli.main import exit_code
+    from mlops.hardware.ane.chart import check_chart, save_chart
 
     if chart is not None:
-        check_ending(chart)
-    saved: tuple[str, ...] = ()
+        check_chart(chart)
+    keep: Callable[[AneReport], None] | None = None
     if _is_file(model):
-        report = _examined(Path(model), Path(model).name)
+        report = _examined(Path(model), Path(model).name, allow_pickle)
     else:
         opened = workspace(project)
         version = _find(opened.registry, opened.info.project_name, model)
         report = _examine_version(opened, version)
-        if save:
-            saved = _keep(opened.registry, version, report)
-    if chart is not None:
-        save_chart(report, chart)
-    print(to_json({**asdict(report), "saved": saved}) if as_json else _text(report, saved))
+        keep = partial(_keep, opened.registry, version) if save else None
+    print(to_json(report) if as_json else _text(report))
+    try:
+        if chart is not None:
+            save_chart(report, chart)
+        if keep is not None:
+            keep(report)
+    except MLOpsError as error:  # the answer is out already: it is no error's
+        say(f"{printable(error.message)}\n  → {error.remedy or _WITHOUT}")
+        raise typer.Exit(exit_code(error)) from error
 
 
 # -- which model --------------------------------------------------------------------------------
 
 
 def _is_file(given: str) -> bool:
-    """Whether a path is meant; a registered model's name has no separator and no model's ending."""
+    """Whether a path is meant: what has a separator, or a model's ending. All else is a registered name."""
+    from mlops.hardware.ane.examine import FORMATS, PICKLES
+
     path = Path(given)
-    return "/" in given or len(path.parts) > 1 or path.suffix.lower() in _FILES or path.is_file()
+    return "/" in given or len(path.parts) > 1 or path.suffix.lower() in (*FORMATS, *PICKLES)
 
 
 def _find(registry: ModelRegistry, project: str, given: str) -> ModelVersion:
@@ -84,9 +99,15 @@ def _find(registry: ModelRegistry, project: str, given: str) -> ModelVersion:
             "model", given, "names no model", remedy="Give a file, or name, name:version or name@alias."
         )
     name = check_model_name(parts["name"])
-    if parts["version"]:
-        return registry.get_version(name, int(parts["version"]))
-    versions = registry.list_versions(name)
+    try:
+        if parts["version"]:
+            return registry.get_version(name, int(parts["version"]))
+        versions = registry.list_versions(name)
+        if not versions:  # they were deleted, or none was made
+            raise ModelNotFound(project, name)
+    except ModelNotFound as error:
+        error.remedy += f" A file is meant by its ending, or as ./{name}."
+        raise
     found = [each for each in versions if not parts["alias"] or parts["alias"] in each.aliases]
     if not found:
         aliases = sorted({alias for each in versions for alias in each.aliases})
@@ -103,17 +124,17 @@ def _find(registry: ModelRegistry, project: str, given: str) -> ModelVersion:
 # -- reading it ---------------------------------------------------------------------------------
 
 
-def _examined(path: Path, name: str) -> AneReport:
+def _examined(path: Path, name: str, allow_pickle: bool) -> AneReport:
     from mlops.hardware.ane.examine import examine_file
 
-    if path.suffix.lower() == ".pt2":
-        say(f"converting {name} by coremltools; a .pt2 is read by pickle: do so for files you trust …")
-    elif path.suffix.lower() != ".onnx":
-        say(f"reading {name} by coremltools …")
-    return examine_file(path, name)
+    if path.suffix.lower() != ".onnx":
+        say(f"reading {printable(name)} by coremltools …")
+    return examine_file(path, name, allow_pickle)
 
 
 def _examine_version(opened: Workspace, version: ModelVersion) -> AneReport:
+    """What a version's flavor says goes; its files' endings say nothing, as other hands may have put them."""
+    from mlops.hardware.ane.examine import examine_onnx
     from mlops.serving.runtimes.mlmodel import read
 
     name = f"{version.name}:{version.version}"
@@ -122,21 +143,33 @@ def _examine_version(opened: Workspace, version: ModelVersion) -> AneReport:
         try:
             found = read(folder)
             if "onnx" in found.flavors:
-                path = found.file(str(found.flavors["onnx"].get("data", "model.onnx")))
-                return _examined(path, name)
+                return examine_onnx(_data(found, str(found.flavors["onnx"].get("data", "model.onnx"))), name)
             if "pytorch" in found.flavors:
-                return _examine_torch(opened, found, name)
+                _check_pickles_allowed(opened, name)
+                return _examine_torch(found, name)
         except ValueError as error:
-            raise InvalidInput("model", name, str(error), remedy="Log and register it again.") from error
-        flavors = ", ".join(sorted(set(found.flavors) - {"python_function"})) or "no flavor"
+            raise InvalidInput("model", name, str(error), remedy=_AGAIN) from error
+        except InvalidInput as error:
+            if error.fields["value"] == repr(name):
+                raise
+            raise InvalidInput("model", name, f"holds {error.message}", remedy=error.remedy) from error
+        flavors = (
+            ", ".join(sorted(str(each) for each in found.flavors if each != "python_function")) or "no flavor"
+        )
     raise InvalidInput(
         "model", name, f"is logged as {flavors}, which has no operations to place", remedy="Log it as ONNX."
     )
 
 
-def _examine_torch(opened: Workspace, found: MLModel, name: str) -> AneReport:
-    from mlops.hardware.ane.examine import examine_pickled
+def _data(found: MLModel, relative: str) -> Path:
+    """A file that the MLmodel names; raises `ValueError` where it is not there, or lies outside."""
+    path = found.file(relative)
+    if not path.is_file():
+        raise ValueError(f"MLmodel names {relative!r}, which is not there")
+    return path
 
+
+def _check_pickles_allowed(opened: Workspace, name: str) -> None:
     if not read_project(opened.info.root).serving.allow_pickle:
         raise InvalidInput(
             "model",
@@ -145,10 +178,17 @@ def _examine_torch(opened: Workspace, found: MLModel, name: str) -> AneReport:
             remedy="Log it as ONNX; or, if you trust it, set `allow_pickle = true` below [serving] in the"
             " project's project.toml.",
         )
+
+
+def _examine_torch(found: MLModel, name: str) -> AneReport:
+    """Of a model whose code may run."""
+    from mlops.hardware.ane.examine import examine_pickled
+
     data = str(found.flavors["pytorch"].get("model_data", "data"))
-    exported, pickled = found.file(f"{data}/model.pt2"), found.file(f"{data}/model.pth")
+    exported = found.file(f"{data}/model.pt2")
     if exported.is_file():
-        return _examined(exported, name)
+        return _examined(exported, name, allow_pickle=True)
+    pickled = _data(found, f"{data}/model.pth")
     if found.inputs is None or found.inputs.columns:
         raise InvalidInput(
             "model", name, "has no signature of tensors", remedy="Log it with an `input_example` of arrays."
@@ -157,62 +197,77 @@ def _examine_torch(opened: Workspace, found: MLModel, name: str) -> AneReport:
     return examine_pickled(pickled, [(each.shape, each.dtype) for each in found.inputs.tensors], name)
 
 
-def _keep(registry: ModelRegistry, version: ModelVersion, report: AneReport) -> tuple[str, ...]:
-    """Put chart and report beside the version; returns their URIs."""
+def _keep(registry: ModelRegistry, version: ModelVersion, report: AneReport) -> None:
+    """Put report and chart beside the version, and say where."""
     from mlops.hardware.ane.chart import save_chart
 
     below = f"ane-report/{version.name}-v{version.version}"
     with tempfile.TemporaryDirectory() as scratch:
-        picture = save_chart(report, Path(scratch, "chart.png"))
         text = Path(scratch, "report.json")
         text.write_text(to_json(report), encoding="utf-8")
-        return tuple(registry.attach(version.name, version.version, file, below) for file in (picture, text))
+        _attach(registry, version, text, below, report.basis)
+        picture = save_chart(report, Path(scratch, "chart.png"))
+        _attach(registry, version, picture, below, report.basis)
+
+
+def _attach(registry: ModelRegistry, version: ModelVersion, file: Path, below: str, basis: str) -> None:
+    try:
+        uri = registry.attach(version.name, version.version, file, below)
+    except MLOpsError as error:
+        error.message = f"{file.name} was not kept: {error.message}"
+        error.remedy = f"{error.remedy} {_WITHOUT}".strip()
+        raise
+    say(f"{basis}: kept as {uri}")
 
 
 # -- telling it ---------------------------------------------------------------------------------
 
 
-def _text(report: AneReport, saved: Sequence[str]) -> str:
-    parts = [_summary(report), table(_rows(report))]
+def _text(report: AneReport) -> str:
+    parts = [_summary(report), _table(_rows(report))]
     if report.breaks:
         parts.append(_breaks(report.breaks))
-    parts.append(table(_sizes(report)))
-    parts.append("\n".join(f"{report.basis}: {text}" for text in _notes(report)))
-    parts.append("\n".join(f"saved: {uri}" for uri in saved))
+    parts.append(_table(_sizes(report)))
+    parts.append("\n".join(f"{each.basis}: {printable(each.text)}" for each in report.assumptions))
     return "\n\n".join(part for part in parts if part)
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return table([[printable(cell) for cell in line] for line in lines])
 
 
 def _summary(report: AneReport) -> str:
     placed = sum(row.placeable for row in report.rows)
     count = sum(row.count for row in report.rows)
-    share = (
-        "no multiply-adds to share"
-        if report.placeable_share is None
-        else f"{report.placeable_share:.1%} of {report.multiply_adds:,} multiply-adds"
-    )
+    planned = [row.planned for row in report.rows if row.planned is not None]
+    plan = f", {sum(planned)} planned there" if planned else ""
     return (
-        f"{report.model} ({report.format}) on the Neural Engine: {share}, {placed} of {count} operations"
-        f"  [{report.basis}]"
+        f"{printable(report.model)} ({report.format}) on the Neural Engine: {told_share(report)},"
+        f" {placed} of {count} operations{plan}  [{report.basis}]"
     )
-
-
-def _notes(report: AneReport) -> list[str]:
-    unknown = f"operations of which the multiply-adds are unknown, and in no share: {report.uncounted}"
-    return [*report.assumptions, *([unknown] if report.uncounted else [])]
 
 
 def _rows(report: AneReport) -> list[list[str]]:
-    planned = any(row.cost is not None for row in report.rows)
-    lines = [
-        ["TYPE", "COUNT", "PLACEABLE", "MULTIPLY-ADDS", "SHARE", *(["COST"] if planned else []), "BASIS"]
-    ]
+    planned = any(row.planned is not None for row in report.rows)
+    lines = [["TYPE", "COUNT", "PLACEABLE", "PLANNED", "MULTIPLY-ADDS", "SHARE", "COST", "BASIS"]]
     for row in report.rows:
         counted = "unknown" if row.uncounted == row.count else f"{row.multiply_adds:,}"
-        cost = "-" if row.cost is None else f"{row.cost:.1%}"
-        share = "-" if row.share is None or row.uncounted else f"{row.share:.1%}"
-        line = [row.type, str(row.count), str(row.placeable), counted, share, cost, row.basis]
-        lines.append([cell for place, cell in enumerate(line) if planned or place != 5])
-    return lines
+        lines.append(
+            [
+                row.type,
+                str(row.count),
+                str(row.placeable),
+                "-" if row.planned is None else str(row.planned),
+                counted,
+                "-" if row.share is None or row.uncounted else f"{percent(row.share)}%",
+                "-" if row.cost is None else f"{row.cost:.1%}",
+                row.basis,
+            ]
+        )
+    return [
+        [cell for title, cell in zip(lines[0], line, strict=True) if planned or title not in _OF_A_PLAN]
+        for line in lines
+    ]
 
 
 def _breaks(breaks: Sequence[Break]) -> str:
@@ -226,8 +281,8 @@ def _breaks(breaks: Sequence[Break]) -> str:
         more = f" and {len(types) - _TYPES_SHOWN} more" if len(types) > _TYPES_SHOWN else ""
         shown = ", ".join(types[:_TYPES_SHOWN]) + more
         lines.append([reason, str(len(found)), shown, found[0].operation, basis])
-    remedies = [f"{basis}: {reason} → {remedy}" for reason, remedy, basis in groups]
-    return "\n".join([table(lines), "", *remedies])
+    remedies = [f"{basis}: {printable(reason)} → {printable(remedy)}" for reason, remedy, basis in groups]
+    return "\n".join([_table(lines), "", *remedies])
 
 
 def _sizes(report: AneReport) -> list[list[str]]:

@@ -44,4 +44,5 @@ class ModelRegistry(Protocol):
     def attach(self, name: str, version: int | None, file: Path, folder: str) -> str:
         """Keep a copy of `file` beside the version: in `folder` (relative, POSIX) among the artifacts of the
         run that logged it, which may have ended. A file of that name there is replaced. Returns the copy's
-        URI; raises `ModelNotFound`, `VersionPending`, `InvalidInput` (file, folder)."""
+        URI; raises `ModelNotFound`, `VersionPending`, `RunNotFound` for a run that was deleted, and
+        `InvalidInput` (file, folder)."""

@@ -110,6 +110,8 @@ class MemoryRegistry:
         """See `ModelRegistry.attach`; `attached` gives the copy back."""
         check_attachment(file, folder)
         found = self.get_version(name, version)
+        if not self._has_run(found.run_id):
+            raise RunNotFound(self.project, found.run_id)
         uri = f"memory:/runs/{found.run_id}/{folder}/{file.name}"
         with self._lock:
             self._attached[uri] = file.read_bytes()

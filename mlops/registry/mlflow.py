@@ -105,8 +105,13 @@ class MLflowRegistry:
             run_id = client.get_model_version(name, str(number)).run_id
             if not run_id:  # registered by other hands, from files alone
                 raise InvalidInput("version", number, "has no run to keep a file with")
+        missing = RunNotFound(self.project, run_id)
+        with self._session.calls(missing, "file", str(file)) as client:
+            run = client.get_run(run_id)
+            if run.info.lifecycle_stage != "active":  # MLflow would keep what its garbage collector drops
+                raise missing
             client.log_artifact(run_id, str(file), folder)
-            return f"{client.get_run(run_id).info.artifact_uri}/{folder}/{file.name}"
+            return f"{run.info.artifact_uri}/{folder}/{file.name}"
 
     def _calls(self, name: str, version: int | None) -> Any:
         return self._session.calls(ModelNotFound(self.project, name, version), "name", name)

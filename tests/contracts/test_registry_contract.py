@@ -36,6 +36,8 @@ class Side:
     tracker: RunTracker
     kept: Callable[[str], bytes]
     """What lies at a URI that `attach` gave."""
+    drop_run: Callable[[str], None]
+    """Makes a run one that was deleted."""
 
     def run(self) -> str:
         return self.tracker.start_run(None, {}, None).id
@@ -72,7 +74,11 @@ def mlflow(settings: dict[str, str], journal: Path) -> Side:
         with session.bound():
             return Path(download_artifacts(artifact_uri=uri, tracking_uri=settings["url"])).read_bytes()
 
-    return Side(MLflowRegistry(**settings), MLflowTracker(**settings, journal=journal), kept)
+    def drop_run(run_id: str) -> None:
+        with session.bound() as client:
+            client.delete_run(run_id)
+
+    return Side(MLflowRegistry(**settings), MLflowTracker(**settings, journal=journal), kept, drop_run)
 
 
 def credentials(settings: dict[str, str]) -> tuple[str, str]:
@@ -82,7 +88,11 @@ def credentials(settings: dict[str, str]) -> tuple[str, str]:
 def memory(project: str) -> Side:
     tracker = MemoryTracker(project=project)
 
+    dropped: set[str] = set()
+
     def has_run(run_id: str) -> bool:
+        if run_id in dropped:
+            return False
         try:
             tracker.get_run(run_id)
         except RunNotFound:
@@ -90,7 +100,7 @@ def memory(project: str) -> Side:
         return True
 
     registry = MemoryRegistry(project=project, has_run=has_run)
-    return Side(registry, tracker, registry.attached)
+    return Side(registry, tracker, registry.attached, dropped.add)
 
 
 @pytest.fixture
@@ -194,6 +204,15 @@ def test_a_file_is_kept_when_the_run_has_ended(side: Side, name: str, tmp_path: 
     side.tracker.end_run(run_id, RunStatus.FINISHED)
     assert side.kept(side.registry.attach(name, 1, a_file(tmp_path), "notes")) == b"kept"
     assert side.tracker.get_run(run_id).status is RunStatus.FINISHED
+
+
+def test_a_file_is_kept_with_a_run_that_there_is(side: Side, name: str, tmp_path: Path) -> None:
+    run_id = side.run()
+    side.register(name, run_id)
+    side.drop_run(run_id)
+    with pytest.raises(RunNotFound) as caught:
+        side.registry.attach(name, 1, a_file(tmp_path), "notes")
+    assert caught.value.fields["run_id"] == run_id
 
 
 @pytest.mark.parametrize("folder", ["", "/notes", "../notes", "a/../../b"])

@@ -22,7 +22,7 @@ Example = tuple[tuple[int, ...], str]
 """Shape and NumPy type of one input."""
 
 _BY_ONNX = "Export it to ONNX, and report on that file."
-_HALVED = "converted by coremltools to an ML program in float16"
+_HALVED = "converted by coremltools to an ML program in float16 of iOS 16 or macOS 13"
 _PLAIN = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -39,16 +39,21 @@ def read_coreml(path: Path) -> Program:
         raise InvalidInput(
             "model",
             path.name,
-            f"holds a {kind}, not an ML program",
+            f"holds {kind or 'nothing'}, not an ML program",
             remedy='Convert its source again by `coremltools.convert(…, convert_to="mlprogram")`.',
         )
+    functions = spec.mlProgram.functions.values()
+    blocks = [block for each in functions for block in each.block_specializations.values()]
+    if not any(block.operations for block in blocks):
+        raise InvalidInput("model", path.name, "holds an empty program", remedy="Convert its source again.")
     return _program(spec, "coreml", ())
 
 
 def read_exported(path: Path, save_to: Path | None = None) -> Program:
     """The program of a `.pt2` that `torch.export.save` wrote; raises `InvalidInput`.
 
-    torch reads it by pickle: read files that you trust. The Core ML model is saved as `save_to` if given.
+    This may run code that the file holds: read files that you trust. The Core ML model is saved as `save_to`
+    if given.
     """
     _coremltools()
     torch = _torch()
@@ -63,7 +68,7 @@ def read_exported(path: Path, save_to: Path | None = None) -> Program:
                 f"is not an exported torch program: {_first_line(error)}",
                 remedy="Write it by `torch.export.save(torch.export.export(model, inputs), path)`.",
             ) from error
-        return exported_program(exported, save_to)
+        return exported_program(exported, save_to, path.name)
 
 
 def module_program(module: Any, examples: Sequence[Example], save_to: Path | None = None) -> Program:
@@ -83,27 +88,32 @@ def module_program(module: Any, examples: Sequence[Example], save_to: Path | Non
                 "model", type(module).__name__, f"cannot be exported by torch: {_first_line(error)}",
                 remedy=_BY_ONNX,
             ) from error  # fmt: skip
-        program = exported_program(exported, save_to)
+        program = exported_program(exported, save_to, type(module).__name__)
     open_ones = any(length < 1 for shape, _ in examples for length in shape)
     note = ("dimensions of any length are taken as 1",) if open_ones else ()
     return Program(program.format, program.operations, program.weights, (*program.assumptions, *note))
 
 
-def exported_program(exported: Any, save_to: Path | None = None) -> Program:
+def exported_program(exported: Any, save_to: Path | None = None, name: str = "torch") -> Program:
     """The program of a `torch.export.ExportedProgram`, its batch dimension taken as 1.
 
-    Raises `InvalidInput` for what coremltools cannot convert.
+    Raises `InvalidInput`, which calls it by `name`, for what coremltools cannot convert.
     """
     tools = _coremltools()
     with _quiet():
         try:
             exported, assumed = _with_batch_of_one(exported)
             plain = _without_unknown(exported.run_decompositions({}))
-            model = tools.convert(plain, convert_to="mlprogram", skip_model_load=True)
+            model = tools.convert(
+                plain,
+                convert_to="mlprogram",
+                skip_model_load=True,
+                minimum_deployment_target=tools.target.iOS16,  # the first to take float16
+            )
         except Exception as error:  # the converter raises whatever it stumbles over
             clear_frames(error.__traceback__)  # they hold its temporary folder
             raise InvalidInput(
-                "model", "torch", f"coremltools cannot convert it: {_first_line(error)}", remedy=_BY_ONNX
+                "model", name, f"it cannot be converted to Core ML: {_first_line(error)}", remedy=_BY_ONNX
             ) from error
         if save_to is not None:
             model.save(str(save_to))
@@ -135,20 +145,26 @@ def _with_batch_of_one(exported: Any) -> tuple[Any, tuple[str, ...]]:
     """Exported anew with a first dimension of 1 where it was open; nothing else can be open then."""
     torch = _torch()
 
-    names = set(exported.graph_signature.user_inputs)
-    inputs = [
-        node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder" and node.name in names
-    ]
-    shapes = [[length if isinstance(length, int) else None for length in each.shape] for each in inputs]
+    signature = exported.graph_signature
+    names = [each.arg.name for each in signature.input_specs if each.kind.name == "USER_INPUT"]
+    given = {node.name: node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder"}
+    inputs = [given[name] for name in names]
+    shapes = [[length if isinstance(length, int) else None for length in _shape(each)] for each in inputs]
     if any(None in shape[1:] for shape in shapes):
         return exported, ("dimensions beyond the batch are open: their operations cannot be counted",)
     if not any(None in shape for shape in shapes):
         return exported, ()
-    examples = tuple(
-        torch.zeros([length or 1 for length in shape], dtype=each.dtype)
+    examples = [
+        torch.zeros([length or 1 for length in shape], dtype=each.dtype) if hasattr(each, "dtype") else each
         for shape, each in zip(shapes, inputs, strict=True)
-    )
-    return torch.export.export(exported.module(), examples), ("the batch dimension is taken as 1",)
+    ]
+    # Lists, dictionaries and keywords as the model takes them.
+    args, kwargs = torch.utils._pytree.tree_unflatten(examples, exported.call_spec.in_spec)
+    return torch.export.export(exported.module(), args, kwargs), ("the batch dimension is taken as 1",)
+
+
+def _shape(given: Any) -> Any:
+    return getattr(given, "shape", ())  # a number, which may be an input as well, has none
 
 
 def _without_unknown(exported: Any) -> Any:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlops.errors import InvalidInput
+
 ENGINE = "neural engine"
 
 _SINCE = (14, 4)
@@ -26,8 +28,9 @@ class DeviceUse:
     """Where one operation is to run."""
 
     preferred: str
-    """`neural engine`, `gpu` or `cpu`."""
+    """Where Core ML plans it: `neural engine`, `gpu` or `cpu`."""
     supported: tuple[str, ...]
+    """Where it can be placed."""
     cost: float | None
     """Its part of the whole model's work, 0 to 1, as Core ML estimates it."""
 
@@ -41,15 +44,24 @@ def plans_here(system: str = sys.platform, release: str | None = None) -> bool:
 
 
 def read_uses(model: Path) -> dict[str, DeviceUse]:
-    """The use of each operation of a `.mlpackage` or `.mlmodel`, by the name of its first output."""
+    """The use of each operation of a `.mlpackage` or `.mlmodel`, by the name of its first output. Raises
+    `InvalidInput` for a model that Core ML cannot compile, or makes no plan of."""
     import coremltools
     from coremltools.models.compute_plan import MLComputePlan
 
     with tempfile.TemporaryDirectory() as folder:
-        compiled = coremltools.models.utils.compile_model(str(model), str(Path(folder, "model.mlmodelc")))
-        return device_uses(
-            MLComputePlan.load_from_path(str(compiled), compute_units=coremltools.ComputeUnit.ALL)
-        )
+        try:
+            compiled = coremltools.models.utils.compile_model(str(model), str(Path(folder, "model.mlmodelc")))
+            plan = MLComputePlan.load_from_path(str(compiled), compute_units=coremltools.ComputeUnit.ALL)
+            return device_uses(plan)
+        except Exception as error:  # Core ML's own, which come as any class
+            problem = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise InvalidInput(
+                "model",
+                model.name,
+                f"Core ML makes no plan of it: {problem}",
+                remedy="Open it in Xcode, which says more; or report on its ONNX file, without Core ML.",
+            ) from error
 
 
 def device_uses(plan: Any) -> dict[str, DeviceUse]:
@@ -70,8 +82,8 @@ def device_uses(plan: Any) -> dict[str, DeviceUse]:
 
 
 def _operations(functions: Mapping[str, Any]) -> Iterator[Any]:
-    function = functions.get("main") or next(iter(functions.values()))
-    waiting = [function.block]
+    function = functions.get("main") or next(iter(functions.values()), None)
+    waiting = [function.block] if function is not None else []
     while waiting:
         for operation in waiting.pop().operations:
             yield operation

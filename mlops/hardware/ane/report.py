@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
 
 from mlops.hardware.ane.plan import ENGINE, DeviceUse
 from mlops.hardware.ane.program import Operation, Program
@@ -11,6 +12,7 @@ from mlops.hardware.ane.rules import Objection, objection
 from mlops.hardware.ane.sizes import Sizes, weight_sizes
 
 HEURISTIC, COMPUTE_PLAN = "heuristic", "compute plan"
+_NEIGHBOURS = "look at what it computes and in which type; Core ML gives no reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class TypeRow:
     """Of the model's multiply-adds; None where it has none."""
     placeable: int
     placeable_multiply_adds: int
+    planned: int | None
+    """How many Core ML prefers to run on the engine; None without a compute plan."""
     cost: float | None
     """Of the model's work, as Core ML estimates it; None without a compute plan."""
     reasons: tuple[str, ...]
@@ -46,6 +50,14 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
+class Assumption:
+    """What was taken for given."""
+
+    text: str
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
 class AneReport:
     """What Core ML can place on the Neural Engine."""
 
@@ -59,11 +71,11 @@ class AneReport:
     placeable_share: float | None
     """Of the multiply-adds; None where there are none to share."""
     rows: tuple[TypeRow, ...]
-    """The heaviest first."""
+    """The heaviest first, then those of unknown weight, then those of none."""
     breaks: tuple[Break, ...]
     parameters: int
     sizes: Sizes
-    assumptions: tuple[str, ...]
+    assumptions: tuple[Assumption, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,8 @@ class _Verdict:
     objection: Objection | None
     basis: str
     cost: float | None = None
+    planned: bool = False
+    """Whether Core ML prefers the engine for it."""
 
 
 def make_report(model: str, program: Program, uses: Mapping[str, DeviceUse] | None = None) -> AneReport:
@@ -82,18 +96,19 @@ def make_report(model: str, program: Program, uses: Mapping[str, DeviceUse] | No
     for verdict in verdicts:
         by_type.setdefault(verdict.operation.type, []).append(verdict)
     rows = [_row(kind, found, total) for kind, found in by_type.items()]
+    basis = COMPUTE_PLAN if uses else HEURISTIC
     return AneReport(
         model=model,
         format=program.format,
-        basis=COMPUTE_PLAN if uses else HEURISTIC,
+        basis=basis,
         multiply_adds=total,
         uncounted=_unknown(verdicts),
         placeable_share=sum(row.placeable_multiply_adds for row in rows) / total if total else None,
-        rows=tuple(sorted(rows, key=lambda row: (-row.multiply_adds, -row.count, row.type))),
+        rows=tuple(sorted(rows, key=lambda row: (-row.multiply_adds, -row.uncounted, -row.count, row.type))),
         breaks=tuple(_break(verdict, verdict.objection) for verdict in verdicts if verdict.objection),
         parameters=sum(weight.elements for weight in program.weights),
         sizes=weight_sizes(program.weights),
-        assumptions=program.assumptions,
+        assumptions=tuple(Assumption(text, basis) for text in program.assumptions),
     )
 
 
@@ -101,26 +116,19 @@ def _judged(operation: Operation, use: DeviceUse | None) -> _Verdict:
     expected = objection(operation)
     if use is None:
         return _Verdict(operation, expected, HEURISTIC)
-    if use.preferred == ENGINE:
-        return _Verdict(operation, None, COMPUTE_PLAN, use.cost)
-    can = (
-        "which could run it too"
-        if ENGINE in use.supported
-        else expected.reason
-        if expected
-        else "which cannot"
-    )
-    remedy = (
-        expected.remedy if expected else "look at its neighbours: Core ML moves what is small along with them"
-    )
-    reason = f"planned for the {use.preferred}, not the engine ({can})"
-    return _Verdict(operation, Objection(reason, remedy), COMPUTE_PLAN, use.cost)
+    planned = use.preferred == ENGINE
+    if planned or ENGINE in use.supported:
+        return _Verdict(operation, None, COMPUTE_PLAN, use.cost, planned)
+    found = expected or Objection("Core ML does not support it there", _NEIGHBOURS)
+    reason = f"planned for the {use.preferred}, the engine cannot run it ({found.reason})"
+    return _Verdict(operation, Objection(reason, found.remedy), COMPUTE_PLAN, use.cost)
 
 
 def _row(kind: str, verdicts: Sequence[_Verdict], total: int) -> TypeRow:
     placed = [verdict for verdict in verdicts if verdict.objection is None]
     reasons = dict.fromkeys(verdict.objection.reason for verdict in verdicts if verdict.objection is not None)
     costs = [verdict.cost for verdict in verdicts if verdict.cost is not None]
+    plans = [verdict.planned for verdict in verdicts if verdict.basis == COMPUTE_PLAN]
     weight = _weight(verdicts)
     return TypeRow(
         type=kind,
@@ -130,6 +138,7 @@ def _row(kind: str, verdicts: Sequence[_Verdict], total: int) -> TypeRow:
         share=weight / total if total else None,
         placeable=len(placed),
         placeable_multiply_adds=_weight(placed),
+        planned=sum(plans) if plans else None,
         cost=sum(costs) if costs else None,
         reasons=tuple(reasons),
         basis=COMPUTE_PLAN if all(verdict.basis == COMPUTE_PLAN for verdict in verdicts) else HEURISTIC,
@@ -149,3 +158,24 @@ def _weight(verdicts: Sequence[_Verdict]) -> int:
 
 def _unknown(verdicts: Sequence[_Verdict]) -> int:
     return sum(verdict.operation.multiply_adds is None for verdict in verdicts)
+
+
+def told_share(report: AneReport) -> str:
+    """The share of the multiply-adds in words, with what is in no share."""
+    unknown = f"; of {report.uncounted} operations the multiply-adds are unknown" if report.uncounted else ""
+    if report.placeable_share is None:
+        return f"no multiply-adds counted{unknown}"
+    counted = " counted" if report.uncounted else ""
+    return f"{percent(report.placeable_share)}% of {report.multiply_adds:,} multiply-adds{counted}{unknown}"
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 in percent with one decimal, cut and not rounded: 99.96 is not all."""
+    if share >= 1:
+        return "100.0"
+    return f"{min(floor(1000 * share + 1e-9), 999) / 10:.1f}"
+
+
+def printable(text: str) -> str:
+    """Text of a model on one line: what moves or colours a terminal is written as its escape."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

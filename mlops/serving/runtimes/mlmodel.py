@@ -30,15 +30,20 @@ class MLModel:
 
 
 def read(folder: Path) -> MLModel:
-    """Read `folder`/MLmodel; raises `ValueError` on a file that is not one."""
-    content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):
-        raise ValueError(f"{folder / 'MLmodel'} is not a description of a model")
+    """Read `folder`/MLmodel; raises `ValueError`, which names no folder, where it is not one of MLflow's."""
+    try:
+        content = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"MLmodel cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError("MLmodel is not YAML") from error
+    flavors = content.get("flavors") if isinstance(content, dict) else None
+    if not isinstance(flavors, dict) or not all(isinstance(each, dict) for each in flavors.values()):
+        raise ValueError("MLmodel describes no flavors of a model")
     signature = content.get("signature") or {}
-    return MLModel(
-        folder=folder,
-        flavors=content["flavors"],
-        inputs=parse(signature.get("inputs"), "inputs"),
-        outputs=parse(signature.get("outputs"), "outputs"),
-        run_id=str(content.get("run_id") or ""),
-    )
+    try:
+        inputs = parse(signature.get("inputs"), "inputs")
+        outputs = parse(signature.get("outputs"), "outputs")
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError("MLmodel holds a signature that is not MLflow's") from error
+    return MLModel(folder, flavors, inputs, outputs, run_id=str(content.get("run_id") or ""))

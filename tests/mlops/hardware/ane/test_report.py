@@ -10,12 +10,18 @@ import pytest
 from onnx import helper
 
 from mlops.errors import InvalidInput
-from mlops.hardware.ane.chart import save_chart
 from mlops.hardware.ane.examine import FORMATS, examine_file
 from mlops.hardware.ane.onnx import onnx_program
 from mlops.hardware.ane.plan import DeviceUse, plans_here
 from mlops.hardware.ane.program import Operation, Program, Tensor
-from mlops.hardware.ane.report import COMPUTE_PLAN, HEURISTIC, AneReport, make_report
+from mlops.hardware.ane.report import (
+    COMPUTE_PLAN,
+    HEURISTIC,
+    make_report,
+    percent,
+    printable,
+    told_share,
+)
 from tests.mlops.hardware.ane import nets
 
 HALF = Tensor((1, 4), "fp16")
@@ -26,7 +32,7 @@ def program(*operations: tuple[str, int | None]) -> Program:
         Operation(kind, f"{kind}{place}", (HALF,), (HALF,), {}, count)
         for place, (kind, count) in enumerate(operations)
     ]
-    return Program("onnx", tuple(made), ())
+    return Program("onnx", tuple(made), (), ("taken for given",))
 
 
 MIXED = program(("linear", 300), ("lstm", 100), ("linear", 500), ("relu", 0), ("conv", None), ("gather", 0))
@@ -58,7 +64,8 @@ def test_breaks_name_the_operation_the_reason_and_what_to_do() -> None:
 
 def test_without_a_mac_every_line_says_heuristic() -> None:
     report = make_report("net", MIXED)
-    lines = [*report.rows, *report.breaks, report.sizes]
+    assert report.assumptions
+    lines = [*report.rows, *report.breaks, *report.assumptions, report.sizes]
     assert {report.basis, *(line.basis for line in lines)} == {HEURISTIC}
 
 
@@ -77,7 +84,7 @@ def test_the_compute_plan_goes_before_the_table() -> None:
     report = make_report("net", MIXED, uses)
     assert report.basis == COMPUTE_PLAN
     rows = {row.type: row for row in report.rows}
-    assert (rows["linear"].placeable, rows["linear"].cost) == (1, 0.8)
+    assert (rows["linear"].placeable, rows["linear"].cost) == (2, 0.8)
     assert rows["lstm"].placeable == 1
     assert {kind: row.basis for kind, row in rows.items()} == {
         "linear": COMPUTE_PLAN,
@@ -86,10 +93,17 @@ def test_the_compute_plan_goes_before_the_table() -> None:
         "relu": HEURISTIC,  # what the plan does not judge
         "conv": HEURISTIC,
     }
-    assert report.placeable_share == 600 / 900
-    reasons = {each.operation: each.reason for each in report.breaks}
-    assert "could run it too" in reasons["linear0"]
-    assert "gathers by index" in reasons["gather5"]
+    assert report.placeable_share == 1.0
+    assert {each.operation: each.reason for each in report.breaks}.keys() == {"gather5"}
+    assert "the engine cannot run it (gathers by index" in report.breaks[0].reason
+    # Where it is planned is another thing than where it can be.
+    assert {kind: row.planned for kind, row in rows.items()} == {
+        "linear": 1,
+        "lstm": 1,
+        "gather": 0,
+        "relu": None,
+        "conv": None,
+    }
 
 
 def test_a_report_is_plain_json() -> None:
@@ -112,35 +126,26 @@ def test_compute_plans_are_of_macos_since_14_4(system: str, release: str, expect
     assert plans_here(system, release) is expected
 
 
-# -- the chart ----------------------------------------------------------------------------------
-
-
-def long_report() -> AneReport:
-    return make_report("net", program(*((f"own_{place}", place) for place in range(40))))
-
-
 @pytest.mark.parametrize(
-    "report",
-    [
-        make_report("net", MIXED),
-        make_report("a name " * 40, program(("relu", 0))),
-        make_report("empty", program()),
-        long_report(),
-    ],
-    ids=["mixed", "no products", "empty", "forty types"],
+    ("share", "told"),
+    [(0.0, "0.0"), (0.29, "29.0"), (0.57, "57.0"), (0.9996, "99.9"), (1 - 1e-15, "99.9"), (1.0, "100.0")],
 )
-def test_a_chart_is_drawn_and_says_its_basis(report: AneReport, tmp_path: Path) -> None:
-    picture = save_chart(report, tmp_path / "chart.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    # Text of an SVG can be read.
-    text = save_chart(report, tmp_path / "chart.svg").read_text()
-    assert "basis: heuristic" in text
+def test_percents_are_cut_so_that_a_hundred_is_all(share: float, told: str) -> None:
+    assert percent(share) == told
 
 
-def test_a_chart_of_an_ending_that_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="png") as caught:
-        save_chart(make_report("net", MIXED), tmp_path / "chart.docx")
-    assert caught.value.field == "chart"
+def test_the_unknown_comes_before_what_weighs_nothing_and_is_told() -> None:
+    report = make_report("net", program(("relu", 0), ("relu", 0), ("own", None), ("linear", 9)))
+    assert [row.type for row in report.rows] == ["linear", "own", "relu"]
+    assert told_share(report) == (
+        "100.0% of 9 multiply-adds counted; of 1 operations the multiply-adds are unknown"
+    )
+    assert told_share(make_report("net", program(("relu", 0)))) == "no multiply-adds counted"
+
+
+def test_what_moves_a_terminal_is_printed_as_its_escape() -> None:
+    assert printable("a\nb\x1b[31m") == r"a\nb\x1b[31m"
+    assert printable("Gewölbe 層") == "Gewölbe 層"
 
 
 # -- files --------------------------------------------------------------------------------------
@@ -159,8 +164,10 @@ def test_an_onnx_file_is_examined(tmp_path: Path) -> None:
     [
         ("gone.onnx", "no such file", "path"),
         ("net.pt", "pickle", "torch.export.save"),
+        ("gone" * 70 + ".onnx", "no such file", "path"),
         ("net.pth", "pickle", "torch.export.save"),
         ("net.pkl", "pickle", "ONNX"),
+        ("net.pt2", "run code", "--allow-pickle"),
         ("net.txt", "not a model", ".mlpackage"),
         ("folder", "not a model", ".onnx"),
     ],
