@@ -50,15 +50,19 @@ def _matmul(operation: Operation) -> int:
 
 
 def _einsum(operation: Operation) -> int:
-    """One multiply-add for each combination of its labels, as if it were one nested loop."""
+    """One multiply-add for each combination of its labels, as if it were one nested loop; none where nothing
+    is summed up, or there is nothing to multiply with."""
     equation = str(operation.attributes.get("equation", "")).replace(" ", "")
-    terms = equation.partition("->")[0].split(",")
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if "." in left or len(terms) > 2:  # how three are paired is the runtime's choice
+        raise _Unknown
     lengths: dict[str, int] = {}
-    for term, tensor in zip(terms, operation.inputs, strict=False):
-        if "." in term or not term:
-            raise _Unknown
-        lengths.update(zip(term, _lengths(tensor), strict=True))
-    return prod(lengths.values())
+    for place, term in enumerate(terms):
+        for label, length in zip(term, _lengths(_input(operation, place)) if term else (), strict=True):
+            lengths[label] = max(length, lengths.get(label, 0))
+    kept = set(right) if arrow else {label for label in lengths if left.count(label) == 1}
+    return prod(lengths.values()) if len(terms) == 2 and set(lengths) - kept else 0
 
 
 def _recurrent(operation: Operation) -> int:
@@ -68,11 +72,22 @@ def _recurrent(operation: Operation) -> int:
 
 
 def _attention(operation: Operation) -> int:
-    """Queries by keys, then the weights by values."""
-    *_, queries, width = _lengths(_input(operation, 0))
-    *_, keys, _ = _lengths(_input(operation, 1))
-    *heads, _, values = _lengths(_input(operation, 2))
-    return prod(heads) * queries * keys * (width + values)
+    """Queries by keys, then the weights by values, for each head of the queries; they may share keys. Keys of
+    steps before count as well. Three dimensions hold the heads in the last one (ONNX, Attention)."""
+    given = operation.attributes
+    query, key, value = (_lengths(_input(operation, place)) for place in range(3))
+    past: int | None = given.get("past_keys", 0)
+    if past is None:
+        raise _Unknown
+    width, values, groups = query[-1], value[-1], prod(key[:-2])
+    *heads, queries, _ = query
+    if len(query) == 3 and given.get("q_num_heads"):
+        heads = [*heads, int(given["q_num_heads"])]
+        width //= int(given["q_num_heads"])
+        values //= int(given.get("kv_num_heads") or given["q_num_heads"])
+    if groups > prod(heads):
+        raise _Unknown
+    return prod(heads) * queries * (key[-2] + past) * (width + values)
 
 
 _COUNTS: dict[str, Callable[[Operation], int]] = {

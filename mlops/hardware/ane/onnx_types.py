@@ -28,6 +28,7 @@ _OTHER_NAME = {
     "BatchNormalization": "batch_norm",
     "Bernoulli": "random_bernoulli",
     "CastLike": "cast",
+    "Celu": "elu",
     "ConstantOfShape": "fill",
     "ConvInteger": "conv",
     "ConvTranspose": "conv_transpose",
@@ -36,19 +37,25 @@ _OTHER_NAME = {
     "DequantizeLinear": "dequantize",
     "Div": "real_div",
     "Dropout": "identity",
+    "DynamicQuantizeLinear": "quantize",
     "Expand": "tile",
     "Flatten": "reshape",
     "GatherElements": "gather_along_axis",
     "GatherND": "gather_nd",
     "Gemm": "matmul",
     "GlobalAveragePool": "reduce_mean",
+    "GlobalLpPool": "reduce_l2_norm",
     "GlobalMaxPool": "reduce_max",
     "GreaterOrEqual": "greater_equal",
     "GridSample": "resample",
+    "GroupNormalization": "instance_norm",
     "HardSigmoid": "sigmoid_hard",
     "HardSwish": "sigmoid_hard",
+    "Hardmax": "reduce_argmax",
     "If": "cond",
     "InstanceNormalization": "instance_norm",
+    "IsInf": "equal",
+    "IsNaN": "not_equal",
     "LRN": "local_response_norm",
     "LayerNormalization": "layer_norm",
     "LeakyRelu": "leaky_relu",
@@ -61,7 +68,10 @@ _OTHER_NAME = {
     "MatMulInteger": "matmul",
     "Max": "maximum",
     "MaxPool": "max_pool",
+    "Mean": "add",
+    "MeanVarianceNormalization": "reduce_mean",
     "Min": "minimum",
+    "Mish": "tanh",
     "Multinomial": "random_categorical",
     "Neg": "mul",
     "NonMaxSuppression": "non_maximum_suppression",
@@ -73,6 +83,7 @@ _OTHER_NAME = {
     "QLinearConv": "conv",
     "QLinearMatMul": "matmul",
     "QuantizeLinear": "quantize",
+    "RMSNormalization": "reduce_mean",
     "RandomNormal": "random_normal",
     "RandomNormalLike": "random_normal",
     "RandomUniform": "random_uniform",
@@ -91,11 +102,17 @@ _OTHER_NAME = {
     "ReduceSumSquare": "reduce_sum_square",
     "Relu": "relu",
     "ReverseSequence": "reverse_sequence",
+    "RotaryEmbedding": "mul",
     "Scan": "while_loop",
     "ScatterElements": "scatter_along_axis",
     "ScatterND": "scatter_nd",
+    "Selu": "elu",
+    "Shrink": "select",
+    "Size": "shape",
     "Slice": "slice_by_index",
     "SpaceToDepth": "space_to_depth",
+    "Sum": "add",
+    "SwiGLU": "silu",
     "Swish": "silu",
     "ThresholdedRelu": "thresholded_relu",
     "TopK": "topk",
@@ -107,3 +124,46 @@ _OTHER_NAME = {
 }
 
 MIL_TYPES: dict[str, str] = {**{name: name.lower() for name in _SAME_NAME.split()}, **_OTHER_NAME}
+
+UNCOUNTED = frozenset(
+    {
+        "AffineGrid",
+        "CausalConvWithState",
+        "DFT",
+        "DeformConv",
+        "Det",
+        "LinearAttention",
+        "STFT",
+        "SequenceMap",
+    }
+)
+"""Standard operators that multiply matrices or convolve and are not counted; what else ONNX has does not."""
+
+SAME_NUMBERS = frozenset(
+    {"Cast", "DequantizeLinear", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+)
+"""What is made of a weight by these is the same weight."""
+
+INTEGER_WEIGHTS = frozenset(
+    {"ConvInteger", "DequantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul"}
+)
+"""Operators whose integer constants are weights."""
+
+WEIGHT_SLOTS: dict[str, tuple[int, ...]] = {
+    "CastLike": (0,),
+    "Clip": (0,),
+    "ConvInteger": (0, 1),
+    "DequantizeLinear": (0,),
+    "Dropout": (0,),
+    "MatMulInteger": (0, 1),
+    "NonMaxSuppression": (0, 1),
+    "OneHot": (),
+    "Pad": (0,),
+    "QLinearConv": (0, 3, 8),
+    "QLinearMatMul": (0, 3),
+    "QuantizeLinear": (0,),
+    "Range": (),
+    "Resize": (0,),
+    "Upsample": (0,),
+}
+"""The inputs that may be weights, of operators that also take bounds, scales or zero points."""

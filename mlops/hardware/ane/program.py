@@ -49,6 +49,8 @@ class Operation:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     multiply_adds: int | None = 0
     """None where a shape that it takes is not fixed, or nobody knows what it does."""
+    inside: bool = False
+    """Whether it stands in the body of a loop or in a branch."""
 
     @property
     def dtype(self) -> str:
@@ -60,7 +62,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A constant of floating-point numbers that an operation takes."""
+    """A constant that an operation takes as numbers to reckon with."""
 
     name: str
     elements: int

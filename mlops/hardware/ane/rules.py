@@ -149,6 +149,13 @@ def objection(operation: Operation) -> Objection | None:
     return next((found for rule in RULES if (found := rule(operation)) is not None), None)
 
 
+def _control_flow(operation: Operation) -> Objection | None:
+    # C, G: as the families say.
+    if not operation.inside:
+        return None
+    return Objection("inside control flow", "unroll the loop, or bring the choice out of the model")
+
+
 def _dynamic_shape(operation: Operation) -> Objection | None:
     # I and A: a range for a shape takes the model to the CPU or the GPU; enumerated shapes may stay.
     shapes = [tensor.shape for tensor in (*operation.inputs, *operation.outputs)]
@@ -162,6 +169,8 @@ def _dynamic_shape(operation: Operation) -> Objection | None:
 def _dtype(operation: Operation) -> Objection | None:
     # A (Typed Execution), G and H: the engine computes in float16, whatever it is told.
     dtype = operation.dtype
+    if operation.type == "select" and operation.outputs:  # its first input is the condition
+        dtype = operation.outputs[0].dtype
     if operation.type == "cast":  # C: to float32 and bool natively, to int32 not on M1
         into = operation.outputs[0].dtype if operation.outputs else ""
         if {dtype, into} <= {"fp16", "fp32", "bool", ""}:
@@ -240,7 +249,23 @@ def _padding(operation: Operation) -> Objection | None:
     return Objection(f"pads by {mode}", "pad with a constant, or before the model")
 
 
+def _resizing(operation: Operation) -> Objection | None:
+    # A (MIL reference): there are nearest neighbours and linear alone.
+    mode = operation.attributes.get("mode")
+    if operation.type != "resize" or mode != "cubic":
+        return None
+    return Objection("resizes by cubic splines", "resize linearly, or before the model")
+
+
+def _equation(operation: Operation) -> Objection | None:
+    # A (MIL reference): einsum takes two inputs.
+    if operation.type != "einsum" or len(operation.inputs) <= 2:
+        return None
+    return Objection(f"an einsum of {len(operation.inputs)} inputs", "write it by products of two")
+
+
 RULES: tuple[Callable[[Operation], Objection | None], ...] = (
+    _control_flow,
     _dynamic_shape,
     _dtype,
     _rank,
@@ -248,4 +273,6 @@ RULES: tuple[Callable[[Operation], Objection | None], ...] = (
     _kernel,
     _argument,
     _padding,
+    _resizing,
+    _equation,
 )

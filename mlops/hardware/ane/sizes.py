@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlops.hardware.ane.program import Weight
+from mlops.hardware.ane.program import Shape, Weight
 
 SMALLEST_COMPRESSED = 2048
 """coremltools leaves weights of at most so many numbers as they are (`weight_threshold`)."""
@@ -37,3 +37,15 @@ def weight_sizes(weights: Iterable[Weight]) -> Sizes:
         int8 += weight.elements + _HALF * weight.channels if large else half
         palette4 += (weight.elements + 1) // 2 + _HALF * _LUT_ENTRIES if large else half
     return Sizes(fp16, int8, palette4)
+
+
+def channels(kind: str, shape: Shape, right: bool = False, transposed: bool = False) -> int:
+    """How many output channels a weight of this shape has for the MIL operation `kind`; for matmul, whether
+    it is the right-hand one and whether it is transposed. They are chosen as coremltools 9 chooses them
+    (`select_input_output_channel_axis` of `optimize/_utils.py`), which takes no count of groups."""
+    axis = 0
+    if kind == "conv_transpose":
+        axis = 1
+    elif kind == "matmul":
+        axis = -1 if right is not transposed else -2
+    return (shape[axis] or 1) if -len(shape) <= axis < len(shape) else 1
