@@ -15,7 +15,8 @@ import typer
 from mlops.cli.context import workspace
 from mlops.cli.output import Json, ProjectOption, say, table, to_json
 from mlops.errors import InvalidInput, MLOpsError, ModelNotFound, NotFound
-from mlops.hardware.ane.report import percent, printable, told_share
+from mlops.hardware.ane.report import told_share
+from mlops.hardware.ane.wording import percent, printable
 from mlops.project import check_model_name, read_project
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _summary(report: AneReport) -> str:
     planned = [row.planned for row in report.rows if row.planned is not None]
     plan = f", {sum(planned)} planned there" if planned else ""
     return (
-        f"{printable(report.model)} ({report.format}) on the Neural Engine: {told_share(report)},"
+        f"{printable(report.model)} ({report.format}) on the Neural Engine: {told_share(report)};"
         f" {placed} of {count} operations{plan}  [{report.basis}]"
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops.errors import InvalidInput
-from mlops.hardware.ane.report import AneReport, TypeRow, percent, printable, told_share
+from mlops.hardware.ane.report import AneReport, TypeRow, told_share
+from mlops.hardware.ane.wording import percent, printable
 
 MOST_ROWS = 20
 PICTURES = (".png", ".svg", ".pdf")

@@ -17,6 +17,7 @@ from typing import Any
 from mlops.errors import ConfigError, InvalidInput
 from mlops.hardware.ane.mlprogram import Walk
 from mlops.hardware.ane.program import Program
+from mlops.hardware.ane.wording import first_line
 
 Example = tuple[tuple[int, ...], str]
 """Shape and NumPy type of one input."""
@@ -33,7 +34,7 @@ def read_coreml(path: Path) -> Program:
         try:
             spec = tools.utils.load_spec(str(path))
         except Exception as error:  # protobuf's, and coremltools' own of any class
-            raise InvalidInput("model", path.name, f"is not a Core ML model: {_first_line(error)}") from error
+            raise InvalidInput("model", path.name, f"is not a Core ML model: {first_line(error)}") from error
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
         raise InvalidInput(
@@ -65,7 +66,7 @@ def read_exported(path: Path, save_to: Path | None = None) -> Program:
             raise InvalidInput(
                 "model",
                 path.name,
-                f"is not an exported torch program: {_first_line(error)}",
+                f"is not an exported torch program: {first_line(error)}",
                 remedy="Write it by `torch.export.save(torch.export.export(model, inputs), path)`.",
             ) from error
         return exported_program(exported, save_to, path.name)
@@ -85,7 +86,7 @@ def module_program(module: Any, examples: Sequence[Example], save_to: Path | Non
             exported = torch.export.export(module.eval(), inputs)
         except Exception as error:  # the model's own code may raise anything
             raise InvalidInput(
-                "model", type(module).__name__, f"cannot be exported by torch: {_first_line(error)}",
+                "model", type(module).__name__, f"cannot be exported by torch: {first_line(error)}",
                 remedy=_BY_ONNX,
             ) from error  # fmt: skip
         program = exported_program(exported, save_to, type(module).__name__)
@@ -113,7 +114,7 @@ def exported_program(exported: Any, save_to: Path | None = None, name: str = "to
         except Exception as error:  # the converter raises whatever it stumbles over
             clear_frames(error.__traceback__)  # they hold its temporary folder
             raise InvalidInput(
-                "model", name, f"it cannot be converted to Core ML: {_first_line(error)}", remedy=_BY_ONNX
+                "model", name, f"it cannot be converted to Core ML: {first_line(error)}", remedy=_BY_ONNX
             ) from error
         if save_to is not None:
             model.save(str(save_to))
@@ -130,7 +131,7 @@ def load_pickled(path: Path) -> Any:
         raise InvalidInput(
             "model",
             path.name,
-            f"cannot be unpickled: {_first_line(error)}",
+            f"cannot be unpickled: {first_line(error)}",
             remedy="Its classes must be importable here. " + _BY_ONNX,
         ) from error
 
@@ -248,7 +249,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

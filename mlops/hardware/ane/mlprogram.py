@@ -8,9 +8,9 @@ from typing import Any
 
 from mlops.hardware.ane.counting import counted
 from mlops.hardware.ane.program import FOLDED, Operation, Tensor, Weight
+from mlops.hardware.ane.sizes import channels
 
 _DTYPES = {"float16": "fp16", "float32": "fp32", "float64": "fp64", "bfloat16": "bf16"}
-_FLOATS = ("fp16", "fp32", "fp64", "bf16")
 _WEIGHTS = {
     "lstm": ("weight_ih", "weight_hh", "weight_ih_back", "weight_hh_back"),
     "gru": ("weight_ih", "weight_hh"),
@@ -55,10 +55,11 @@ class Walk:
 
     def _operation(self, found: Any, outputs: tuple[Tensor, ...]) -> Operation:
         arguments = {name: self._argument(given) for name, given in found.inputs.items()}
-        for tensors in arguments.values():
-            for tensor in tensors:
-                self._weigh(tensor)
         kind = found.type
+        attributes = self._attributes(found)
+        for name, tensors in arguments.items():
+            for tensor in tensors:
+                self._weigh(tensor, kind, name == "y", bool(attributes.get(f"transpose_{name}")))
         first = next((arguments[name] for name in _FIRST if name in arguments), ())
         others = [arguments.get(name, ()) for name in _WEIGHTS.get(kind, ("weight", "indices"))]
         rest = [tensors for name, tensors in arguments.items() if kind not in _WEIGHTS and name not in _FIRST]
@@ -66,7 +67,7 @@ class Walk:
         # Whatever else it takes that is data, such as the second term of a sum.
         data = tuple(t for tensors in rest for t in tensors if not t.constant and t not in named)
         name = outputs[0].name if outputs else kind
-        return Operation(kind, name, (*named, *data), outputs, self._attributes(found))
+        return Operation(kind, name, (*named, *data), outputs, attributes)
 
     def _argument(self, given: Any) -> tuple[Tensor, ...]:
         return tuple(self._tensors[each.name] for each in given.arguments if each.name in self._tensors)
@@ -80,11 +81,10 @@ class Walk:
                     known[name] = value
         return known
 
-    def _weigh(self, tensor: Tensor) -> None:
-        if tensor.constant and tensor.elements and tensor.dtype in _FLOATS:
-            shape = tensor.shape or ()
-            weight = Weight(tensor.name, tensor.elements, (shape[0] if shape else 1) or 1)
-            self.weights.setdefault(tensor.name, weight)
+    def _weigh(self, tensor: Tensor, kind: str, right: bool, transposed: bool) -> None:
+        if tensor.constant and tensor.elements and tensor.dtype in _DTYPES.values():
+            outputs = channels(kind, tensor.shape or (), right, transposed)
+            self.weights.setdefault(tensor.name, Weight(tensor.name, tensor.elements, outputs))
 
 
 def _tensor(value: Any, constant: bool = False) -> Tensor:

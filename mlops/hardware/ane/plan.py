@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops.errors import InvalidInput
+from mlops.hardware.ane.wording import first_line
 
 ENGINE = "neural engine"
 
@@ -55,11 +56,10 @@ def read_uses(model: Path) -> dict[str, DeviceUse]:
             plan = MLComputePlan.load_from_path(str(compiled), compute_units=coremltools.ComputeUnit.ALL)
             return device_uses(plan)
         except Exception as error:  # Core ML's own, which come as any class
-            problem = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise InvalidInput(
                 "model",
                 model.name,
-                f"Core ML makes no plan of it: {problem}",
+                f"Core ML makes no plan of it: {first_line(error)}",
                 remedy="Open it in Xcode, which says more; or report on its ONNX file, without Core ML.",
             ) from error
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor
 
 from mlops.hardware.ane.plan import ENGINE, DeviceUse
 from mlops.hardware.ane.program import Operation, Program
 from mlops.hardware.ane.rules import Objection, objection
 from mlops.hardware.ane.sizes import Sizes, weight_sizes
+from mlops.hardware.ane.wording import percent
 
 HEURISTIC, COMPUTE_PLAN = "heuristic", "compute plan"
 _NEIGHBOURS = "look at what it computes and in which type; Core ML gives no reason"
@@ -162,20 +162,9 @@ def _unknown(verdicts: Sequence[_Verdict]) -> int:
 
 def told_share(report: AneReport) -> str:
     """The share of the multiply-adds in words, with what is in no share."""
-    unknown = f"; of {report.uncounted} operations the multiply-adds are unknown" if report.uncounted else ""
+    noun = "operation" if report.uncounted == 1 else "operations"
+    unknown = f"; unknown those of {report.uncounted} {noun}" if report.uncounted else ""
     if report.placeable_share is None:
         return f"no multiply-adds counted{unknown}"
     counted = " counted" if report.uncounted else ""
     return f"{percent(report.placeable_share)}% of {report.multiply_adds:,} multiply-adds{counted}{unknown}"
-
-
-def percent(share: float) -> str:
-    """A share from 0 to 1 in percent with one decimal, cut and not rounded: 99.96 is not all."""
-    if share >= 1:
-        return "100.0"
-    return f"{min(floor(1000 * share + 1e-9), 999) / 10:.1f}"
-
-
-def printable(text: str) -> str:
-    """Text of a model on one line: what moves or colours a terminal is written as its escape."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

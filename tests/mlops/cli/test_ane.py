@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mlops.entities import ModelVersion, RunStatus
 from mlops.installation import Installation
+from mlops.serving.runtimes.mlmodel import read
 from mlops.workspace import Workspace
 from tests.mlops.cli.conftest import Invoke
 from tests.mlops.cli.test_sync import record
@@ -49,7 +50,7 @@ def leaving(tmp_path: Path) -> Path:
 def test_a_file_is_reported_and_each_line_says_heuristic(invoke: Invoke, net: Path) -> None:
     result = invoke("mlops:ane-report", str(net))
     assert result.code == 0
-    assert "100.0% of 75,776 multiply-adds, 4 of 4 operations" in result.out
+    assert "100.0% of 75,776 multiply-adds; 4 of 4 operations" in result.out
     assert "conv     1      1          55,296         72.9%  heuristic" in result.out
     assert "41,428" in result.out
     lines = [line for line in result.out.splitlines() if line and not line.isupper() and "BASIS" not in line]
@@ -163,7 +164,7 @@ def test_the_unknown_is_told_beside_the_share(invoke: Invoke, tmp_path: Path) ->
     made = nets.model([product, *own], {"x": [1, 4]}, ["y2"], {"w": nets.weights(4, 4)})
     onnx.save(made, tmp_path / "own.onnx")
     out = invoke("mlops:ane-report", str(tmp_path / "own.onnx")).out
-    assert "100.0% of 16 multiply-adds counted; of 3 operations the multiply-adds are unknown" in out
+    assert "100.0% of 16 multiply-adds counted; unknown those of 3 operations; 1 of 4 operations" in out
 
 
 def test_names_of_a_model_cannot_move_the_terminal(invoke: Invoke, tmp_path: Path) -> None:
@@ -358,6 +359,12 @@ def test_a_foreign_models_files_are_refused_by_its_name(
     assert (error["type"], error["fields"]["value"]) == ("InvalidInput", repr(f"{name}:1"))
     assert problem in error["message"]
     assert tempfile.gettempdir() not in result.out + result.err
+
+
+def test_a_file_that_is_no_text_is_no_mlmodel(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"^MLmodel is not YAML$"):
+        read(tmp_path)
 
 
 def test_an_onnx_flavor_runs_no_code_whatever_its_file_is_called(

@@ -56,7 +56,7 @@ def test_labels_tell_shares_counts_and_what_is_unknown() -> None:
 def test_the_title_tells_the_share_the_unknown_and_the_basis() -> None:
     assert draw(MIXED).get_suptitle() == (
         "net on the Neural Engine\n"
-        "90.0% of 1,000 multiply-adds counted; of 2 operations the multiply-adds are unknown\n"
+        "90.0% of 1,000 multiply-adds counted; unknown those of 2 operations\n"
         "basis: heuristic"
     )
 

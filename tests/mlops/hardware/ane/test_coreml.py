@@ -172,6 +172,33 @@ def test_the_drilling_model_is_counted_alike_from_torch_and_from_onnx() -> None:
 # -- sizes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("right", "transposed", "channels"),
+    [(True, False, 9), (True, True, 8), (False, False, 8), (False, True, 9)],
+)
+def test_int8_scales_are_those_of_the_matrix_as_it_lies(
+    right: bool, transposed: bool, channels: int, tmp_path: Path
+) -> None:
+    """A matrix of 8 x 9, which coremltools gives a scale for each output of the product."""
+    import coremltools as ct
+    from coremltools.converters.mil import Builder as mb
+
+    length = {(True, False): 8, (True, True): 9, (False, False): 9, (False, True): 8}[right, transposed]
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(2, 5, length) if right else (2, length, 5))])
+    def program(x: Any) -> Any:
+        matrix = nets.weights(2, 8, 9)
+        if right:
+            return mb.matmul(x=x, y=matrix, transpose_y=transposed)
+        return mb.matmul(x=matrix, y=x, transpose_x=transposed)
+
+    path = tmp_path / "product.mlpackage"
+    with quiet():
+        ct.convert(program, convert_to="mlprogram", skip_model_load=True).save(str(path))
+    (weight,) = coreml.read_coreml(path).weights
+    assert (weight.elements, weight.channels) == (2 * 8 * 9, channels)
+
+
 @pytest.mark.parametrize("form", ["fp16", "int8", "palette4"])
 def test_sizes_are_what_coremltools_stores(form: str, package: Path, tmp_path: Path) -> None:
     import coremltools as ct

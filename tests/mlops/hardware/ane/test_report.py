@@ -18,10 +18,9 @@ from mlops.hardware.ane.report import (
     COMPUTE_PLAN,
     HEURISTIC,
     make_report,
-    percent,
-    printable,
     told_share,
 )
+from mlops.hardware.ane.wording import first_line, percent, printable
 from tests.mlops.hardware.ane import nets
 
 HALF = Tensor((1, 4), "fp16")
@@ -137,10 +136,14 @@ def test_percents_are_cut_so_that_a_hundred_is_all(share: float, told: str) -> N
 def test_the_unknown_comes_before_what_weighs_nothing_and_is_told() -> None:
     report = make_report("net", program(("relu", 0), ("relu", 0), ("own", None), ("linear", 9)))
     assert [row.type for row in report.rows] == ["linear", "own", "relu"]
-    assert told_share(report) == (
-        "100.0% of 9 multiply-adds counted; of 1 operations the multiply-adds are unknown"
-    )
+    assert told_share(report) == "100.0% of 9 multiply-adds counted; unknown those of 1 operation"
     assert told_share(make_report("net", program(("relu", 0)))) == "no multiply-adds counted"
+
+
+def test_of_another_tools_error_the_first_line_is_told() -> None:
+    assert first_line(ValueError("\n why\nand where")) == "why"
+    assert first_line(KeyError()) == "KeyError"
+    assert len(first_line(ValueError("x" * 999))) == 200
 
 
 def test_what_moves_a_terminal_is_printed_as_its_escape() -> None:
