@@ -114,7 +114,7 @@ def exported_program(exported: Any, save_to: Path | None = None, name: str = "to
         except Exception as error:  # the converter raises whatever it stumbles over
             clear_frames(error.__traceback__)  # they hold its temporary folder
             raise InvalidInput(
-                "model", name, f"it cannot be converted to Core ML: {first_line(error)}", remedy=_BY_ONNX
+                "model", name, f"cannot be converted to Core ML: {first_line(error)}", remedy=_BY_ONNX
             ) from error
         if save_to is not None:
             model.save(str(save_to))

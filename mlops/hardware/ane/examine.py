@@ -53,7 +53,7 @@ def examine_file(path: Path, model: str, allow_pickle: bool = False) -> AneRepor
             )
         return _converted(model, lambda package: coreml.read_exported(path, package))
     program = coreml.read_coreml(path)
-    return make_report(model, program, read_uses(path) if plans_here() else None)
+    return make_report(model, program, read_uses(path, path.name) if plans_here() else None)
 
 
 def examine_onnx(path: Path, model: str) -> AneReport:
@@ -73,4 +73,4 @@ def _converted(model: str, read: Callable[[Path | None], Program]) -> AneReport:
         return make_report(model, read(None))
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "model.mlpackage")
-        return make_report(model, read(package), read_uses(package))
+        return make_report(model, read(package), read_uses(package, model))

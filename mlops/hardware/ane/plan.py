@@ -44,9 +44,9 @@ def plans_here(system: str = sys.platform, release: str | None = None) -> bool:
     return tuple(int(each) for each in numbers if each.isdigit()) >= _SINCE
 
 
-def read_uses(model: Path) -> dict[str, DeviceUse]:
+def read_uses(model: Path, name: str) -> dict[str, DeviceUse]:
     """The use of each operation of a `.mlpackage` or `.mlmodel`, by the name of its first output. Raises
-    `InvalidInput` for a model that Core ML cannot compile, or makes no plan of."""
+    `InvalidInput`, which calls it by `name`, where Core ML cannot compile it or makes no plan of it."""
     import coremltools
     from coremltools.models.compute_plan import MLComputePlan
 
@@ -58,7 +58,7 @@ def read_uses(model: Path) -> dict[str, DeviceUse]:
         except Exception as error:  # Core ML's own, which come as any class
             raise InvalidInput(
                 "model",
-                model.name,
+                name,
                 f"Core ML makes no plan of it: {first_line(error)}",
                 remedy="Open it in Xcode, which says more; or report on its ONNX file, without Core ML.",
             ) from error

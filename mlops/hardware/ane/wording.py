@@ -21,4 +21,4 @@ def printable(text: str) -> str:
 
 def first_line(error: Exception) -> str:
     """What an error of another's tool says, as far as it fits into ours; its class where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST]
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST])

@@ -143,6 +143,7 @@ def test_the_unknown_comes_before_what_weighs_nothing_and_is_told() -> None:
 def test_of_another_tools_error_the_first_line_is_told() -> None:
     assert first_line(ValueError("\n why\nand where")) == "why"
     assert first_line(KeyError()) == "KeyError"
+    assert first_line(ValueError("\x1b[2J")) == r"\x1b[2J"
     assert len(first_line(ValueError("x" * 999))) == 200
 
 
