@@ -70,7 +70,7 @@ def ane_report(
         version = _find(opened.registry, opened.info.project_name, model)
         report = _examine_version(opened, version)
         keep = partial(_keep, opened.registry, version) if save else None
-    print(to_json(report) if as_json else _text(report))
+    print(to_json(report) if as_json else _text(report), flush=True)  # what follows may take long
     try:
         if chart is not None:
             save_chart(report, chart)
