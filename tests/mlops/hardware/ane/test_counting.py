@@ -129,7 +129,17 @@ def test_the_size_of_a_fixed_shape_is_folded() -> None:
     assert onnx_program(nets.single("Size", [2, 5])).operations == ()
 
 
-@pytest.mark.parametrize(("op", "domain"), [("Det", ""), ("NoSuchOperator", ""), ("FusedMatMul", "own")])
+@pytest.mark.parametrize(
+    ("op", "domain"),
+    [
+        ("Det", ""),
+        ("NoSuchOperator", ""),
+        ("FusedMatMul", "own"),
+        ("Relu", "own"),
+        ("Hardmax", "own"),
+        ("EyeLike", "own"),
+    ],
+)
 def test_what_nobody_knows_is_not_counted_as_nothing(op: str, domain: str) -> None:
     node = helper.make_node(op, ["x"], ["y"], domain=domain)
     assert only(nets.model([node], {"x": [4, 4]}, ["y"]))[1] is None

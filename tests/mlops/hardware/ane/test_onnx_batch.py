@@ -20,8 +20,8 @@ def batch_note(program: Program) -> list[str]:
     return [text for text in program.assumptions if "batch" in text]
 
 
-@pytest.mark.parametrize("batch", ["n", None])
-def test_the_batch_is_taken_as_one_and_said(batch: str | None) -> None:
+@pytest.mark.parametrize("batch", ["n", None, -1])
+def test_the_batch_is_taken_as_one_and_said(batch: int | str | None) -> None:
     program = onnx_program(nets.three_layers(batch))
     assert sum(count or 0 for count in counts(program).values()) == nets.MULTIPLY_ADDS
     assert "the batch dimension of x is taken as 1" in program.assumptions

@@ -99,11 +99,14 @@ def test_the_branches_are_added_and_their_weights_are_their_own() -> None:
 
 def test_a_constant_of_one_branch_is_none_in_the_other() -> None:
     other = graph(
-        [helper.make_node("Relu", ["x"], ["w"]), helper.make_node("MatMul", ["x", "w"], ["out"], name="own")],
+        [
+            helper.make_node("Own", ["x"], ["w"], domain="own"),
+            helper.make_node("MatMul", ["x", "w"], ["out"], name="own"),
+        ],
         [],
         [told("out", None)],
     )
-    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("then", 4), else_branch=other)
+    node = helper.make_node("If", ["c"], ["y"], then_branch=other, else_branch=branch("else", 4))
     built = nets.model([node], {"x": [4, 4], "c": []}, ["y"])
     built.graph.input[1].type.tensor_type.elem_type = TensorProto.BOOL
     program = onnx_program(built)
