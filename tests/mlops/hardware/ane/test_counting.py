@@ -65,6 +65,7 @@ def test_keys_of_more_groups_than_queries_are_not_counted_as_less() -> None:
         ("bi,bi->b", [[1, 5], [2, 5]], 10),
         ("ij,jk", [[7, 4], [4, 5]], 7 * 4 * 5),  # what stands once is kept
         ("i,i", [[5], [5]], 5),
+        ("i,j", [[5], [4]], 0),
         ("ij->ji", [[5, 7]], 0),
         ("ii->i", [[5, 5]], 0),
         ("ij->i", [[5, 7]], 0),  # a sum alone

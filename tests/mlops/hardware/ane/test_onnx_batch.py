@@ -118,3 +118,11 @@ def test_the_steps_of_a_recurrent_layer_are_no_batch(
     program = onnx_program(built)
     assert counts(program)["cells"] == expected
     assert batch_note(program) == (["the batch dimension of x is taken as 1"] if said else [])
+
+
+def test_a_recurrent_layer_on_what_has_no_shape_is_uncounted() -> None:
+    built = cells(7, 2, 4)
+    built.graph.input[0].type.tensor_type.ClearField("shape")
+    program = onnx_program(built)
+    assert counts(program)["cells"] is None
+    assert batch_note(program) == []

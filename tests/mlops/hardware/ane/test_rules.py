@@ -22,11 +22,16 @@ def judged(built: ModelProto) -> Objection | None:
 
 
 def node(
-    op: str, constants: dict[str, np.ndarray], *x: int, outputs: int = 1, **attributes: object
+    op: str,
+    constants: dict[str, np.ndarray],
+    *x: int,
+    outputs: int = 1,
+    dtype: int = TensorProto.FLOAT,
+    **attributes: object,
 ) -> ModelProto:
     names = ["y", "z"][:outputs]
     made = helper.make_node(op, ["x", *constants], names, **attributes)
-    return nets.model([made], {"x": x}, names, constants)
+    return nets.model([made], {"x": x}, names, constants, dtype=dtype)
 
 
 def conv(x: list[int], weight: tuple[int, ...], **attributes: object) -> ModelProto:
@@ -104,6 +109,7 @@ def test_it_leaves_the_engine(built: ModelProto, reason: str) -> None:
         select(TensorProto.FLOAT),
         node("Resize", {"": NOTHING, "s": SCALES}, 1, 1, 4, 4, mode="linear"),
         nets.single("QuantizeLinear", [2], [], dtype=TensorProto.FLOAT),
+        node("DequantizeLinear", {"s": np.array(0.1, np.float32)}, 2, dtype=TensorProto.INT8),
         nets.single("Einsum", [2, 5], [5, 6], equation="bi,ij->bj"),
         nets.single("Greater", [2], [2]),
     ],
@@ -123,6 +129,7 @@ def test_it_leaves_the_engine(built: ModelProto, reason: str) -> None:
         "select",
         "linear",
         "quantize",
+        "dequantize",
         "einsum",
         "greater",
     ],
