@@ -39,7 +39,7 @@ class Walk:
         block = function.block_specializations[function.opset]
         yield from self._block(block)
 
-    def _block(self, block: Any) -> Iterator[Operation]:
+    def _block(self, block: Any, inside: bool = False) -> Iterator[Operation]:
         for value in block.inputs:
             self._tensors[value.name] = _tensor(value)
         for found in block.operations:
@@ -49,11 +49,11 @@ class Walk:
             if found.type == "const":
                 self._values[outputs[0].name] = _value(found.attributes["val"])
             elif not constant and found.type not in FOLDED:
-                yield counted(self._operation(found, outputs))
+                yield counted(self._operation(found, outputs, inside))
             for inner in found.blocks:
-                yield from self._block(inner)
+                yield from self._block(inner, inside=True)
 
-    def _operation(self, found: Any, outputs: tuple[Tensor, ...]) -> Operation:
+    def _operation(self, found: Any, outputs: tuple[Tensor, ...], inside: bool) -> Operation:
         arguments = {name: self._argument(given) for name, given in found.inputs.items()}
         kind = found.type
         attributes = self._attributes(found)
@@ -67,7 +67,7 @@ class Walk:
         # Whatever else it takes that is data, such as the second term of a sum.
         data = tuple(t for tensors in rest for t in tensors if not t.constant and t not in named)
         name = outputs[0].name if outputs else kind
-        return Operation(kind, name, (*named, *data), outputs, attributes)
+        return Operation(kind, name, (*named, *data), outputs, attributes, inside=inside)
 
     def _argument(self, given: Any) -> tuple[Tensor, ...]:
         return tuple(self._tensors[each.name] for each in given.arguments if each.name in self._tensors)

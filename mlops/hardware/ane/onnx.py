@@ -22,6 +22,7 @@ from mlops.hardware.ane.onnx_types import (
 )
 from mlops.hardware.ane.program import FOLDED, Operation, Program, Shape, Tensor, Weight
 from mlops.hardware.ane.sizes import channels
+from mlops.hardware.ane.wording import first_line
 
 _HALVED = "float32 is judged as float16: coremltools converts to float16 by default"
 _ASSUMED = {
@@ -71,7 +72,7 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # protobuf's and onnx's own errors have no common class
-        raise _refused(name, _first_line(error)) from error
+        raise _refused(name, first_line(error)) from error
 
 
 def _refused(name: str, why: str) -> InvalidInput:
@@ -231,7 +232,3 @@ def _is_list(value: Any) -> bool:
 
 def _is_random(node: Any) -> bool:
     return node.op_type.startswith("Random") or node.op_type in ("Bernoulli", "Multinomial")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

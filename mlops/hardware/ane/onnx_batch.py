@@ -25,7 +25,6 @@ def fix_batch(model: Any, infer: Callable[[Any], Any]) -> list[str]:
             for dimension in dimensions(value):
                 if dimension.dim_param in batch:
                     dimension.dim_value = 1
-        _forget_open_shapes(graph)
     return [f"the batch dimension of {', '.join(fixed)} is taken as 1"] if fixed else []
 
 
@@ -96,11 +95,3 @@ def _recurrent_names(model: Any, infer: Callable[[Any], Any]) -> tuple[set[str],
     ]
     known = [shape for shape in shapes if len(shape) == 3]
     return {shape[0] for shape in known}, {shape[1] for shape in known}
-
-
-def _forget_open_shapes(graph: Any) -> None:
-    """They are inferred anew: the exporter's notes may hold the batch in a product, or under no name."""
-    known = [value for value in graph.value_info if not any(map(is_open, dimensions(value)))]
-    kept = [type(value).FromString(value.SerializeToString()) for value in known]
-    del graph.value_info[:]
-    graph.value_info.extend(kept)

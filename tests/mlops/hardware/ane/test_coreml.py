@@ -272,7 +272,12 @@ def test_branches_are_walked(tmp_path: Path) -> None:
     types = [each.type for each in found.operations]
     assert {"cond", "linear", "relu"} <= set(types)
     assert weighted(found) == {"linear": 2 * 4 * 4}
-    assert "control flow" in {each.type: each.reason for each in make_report("n", found).breaks}["cond"]
+    report = make_report("n", found)
+    assert "control flow" in {each.type: each.reason for each in report.breaks}["cond"]
+    assert {each.reason for each in report.breaks if each.type in ("linear", "relu")} == {
+        "inside control flow"
+    }
+    assert report.placeable_share == 0
 
 
 # -- the compute plan, as far as it goes without a Mac ------------------------------------------
