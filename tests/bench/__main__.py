@@ -117,6 +117,8 @@ load: read the ratios.
   process had noted in shared memory after each call.
 - **Without a server**: memory is the largest resident size over the one after the first call; the journal is
   what its files occupy on the disk.
+- **Sampling a run** counts the processor time of all threads and of the commands that are run. No Mac was at
+  hand: what its commands cost there is not in it, and the last row reads outputs of our own.
 - **Sender**: processor time of its threads, those that send and those that bring the journal to the disk.
 """
 
