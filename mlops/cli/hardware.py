@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -46,7 +46,7 @@ def hardware(
         readers.read()
         time.sleep(_WINDOW_S)
         seen = overview(readers)
-        emit(_plain(seen), as_json, "" if as_json else show(seen))
+        emit(seen, as_json, "" if as_json else show(seen))
         return
 
     def readings() -> Iterator[Overview]:
@@ -56,7 +56,7 @@ def hardware(
 
     if as_json:
         for seen in readings():
-            print(json.dumps(_plain(seen), default=str), flush=True)
+            print(json.dumps(asdict(seen)), flush=True)
     _watch(readings())
 
 
@@ -70,10 +70,6 @@ def _watch(readings: Iterator[Overview]) -> None:
     with Live(auto_refresh=False) as live:
         for seen in readings:
             live.update(Text(show(seen)), refresh=True)
-
-
-def _plain(seen: Overview) -> dict[str, Any]:
-    return asdict(seen)
 
 
 def show(seen: Overview) -> str:
