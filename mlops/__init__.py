@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from mlops.active_run import ActiveRun as ActiveRun
     from mlops.client import MLOpsClient as MLOpsClient
     from mlops.config import MLOpsConfig as MLOpsConfig
+    from mlops.entities import DataCheck as DataCheck
+    from mlops.entities import DataStatus as DataStatus
+    from mlops.entities import DataTransfer as DataTransfer
     from mlops.entities import DataVersion as DataVersion
     from mlops.entities import Deployment as Deployment
     from mlops.entities import ModelVersion as ModelVersion
@@ -29,6 +32,9 @@ _HOMES = {
     "ActiveRun": "mlops.active_run",
     "MLOpsClient": "mlops.client",
     "MLOpsConfig": "mlops.config",
+    "DataCheck": "mlops.entities",
+    "DataStatus": "mlops.entities",
+    "DataTransfer": "mlops.entities",
     "DataVersion": "mlops.entities",
     "Deployment": "mlops.entities",
     "ModelVersion": "mlops.entities",

@@ -17,7 +17,7 @@ _BACKENDS: dict[str, dict[str, str]] = {
         "memory": "mlops.registry.memory:MemoryRegistry",
     },
     "data": {
-        "dvc": "mlops.data.dvc:DvcStore",
+        "dvc": "mlops.data.dvc.store:DvcStore",
         "local": "mlops.data.local:LocalStore",
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -11,7 +12,12 @@ from typing import Any, Literal
 from mlops.active_run import ActiveRun
 from mlops.config import MLOpsConfig
 from mlops.current_run import CurrentRun
+from mlops.data.archive import pack
+from mlops.data.checks import check_data
+from mlops.data.survey import differs
 from mlops.entities import (
+    DataStatus,
+    DataTransfer,
     DataVersion,
     Deployment,
     DeploymentState,
@@ -23,6 +29,7 @@ from mlops.errors import (
     DeploymentFailed,
     DeploymentNotFound,
     InvalidInput,
+    MLOpsError,
     NoActiveRun,
     ServiceUnavailable,
     VersionPending,
@@ -32,12 +39,15 @@ from mlops.hardware.base import HardwareSample
 from mlops.hardware.given import given
 from mlops.hardware.thermal import ThermalGate
 from mlops.installation import Installation
+from mlops.lineage import Lineage, trace
 from mlops.project import Project, check_model_name, find_project, read_project
 from mlops.remote import Gateway
 from mlops.tracking.compare import RunComparison, best, compare
 from mlops.tracking.documents import Write, dict_writer, document, figure_writer, text_writer
 from mlops.tracking.results import MetricHistory, Runs
 from mlops.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 _DEPLOY_TIMEOUT_S = 180.0
 
@@ -54,6 +64,8 @@ class MLOpsClient:
         self.project = project
         self._workspace = workspace
         self._current = CurrentRun(project.name, str(workspace.installation.root))
+        self._used: dict[str, DataVersion] = {}
+        """What `use_data` gave outside any run, by path."""
 
     @classmethod
     def from_project(cls, name: str | None = None, *, config: MLOpsConfig | None = None) -> MLOpsClient:
@@ -90,12 +102,13 @@ class MLOpsClient:
         `mlops.error`, and a run inside is its child. Without `with` it is the run of the whole process
         until `run.finish()`, the program's end, or this thread's next run. Plain `mlflow.log_*` and
         autolog write to the same run. What it prints is its artifact `output.log`, unless
-        `capture_output` (MLOPS_CAPTURE_OUTPUT) is false. The machine is sampled meanwhile, every
-        MLOPS_HARDWARE_INTERVAL_S seconds, unless that is 0; `log_system_metrics` says otherwise. Raises
-        `RunNotFound`, `InvalidInput`.
+        `capture_output` (MLOPS_CAPTURE_OUTPUT) is false. A new run names the recorded versions of the data
+        paths that project.toml declares, and what `use_data` gave outside a run. The machine is sampled
+        meanwhile, every MLOPS_HARDWARE_INTERVAL_S seconds, unless that is 0; `log_system_metrics` says
+        otherwise. Raises `RunNotFound`, `InvalidInput`.
         """
         config = self._workspace.installation.config
-        return self._current.start(
+        run = self._current.start(
             self._workspace.tracking,
             run_name,
             tags=tags or {},
@@ -105,6 +118,9 @@ class MLOpsClient:
             open_readers=partial(machine.open_readers, powermetrics=config.powermetrics),
             hardware_interval_s=_interval_s(config, log_system_metrics),
         )
+        if run_id is None:
+            self._record_data(run)
+        return run
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record parameters; each is written once. Raises `NoActiveRun`, `InvalidInput`."""
@@ -239,17 +255,84 @@ class MLOpsClient:
 
     # -- data -----------------------------------------------------------------------------------
 
-    def dvc_add(self, path: str) -> DataVersion:
-        """Version a file or folder of the project. Raises `DataNotFound`, `InvalidInput`, `DataError`."""
-        return self._workspace.data.add(path)
+    def dvc_add(self, path: str, *, archive: bool = False, allow_failed_checks: bool = False) -> DataVersion:
+        """Version a file or folder of the project, as one file `<path>.tar` with `archive`.
 
-    def dvc_push(self, path: str | None = None) -> int:
-        """Upload what the project's remote lacks; returns the objects sent. Raises `DataError`."""
+        The checks that project.toml declares for it run first, and their result is kept with the version.
+        Raises `DataChecksFailed` unless they may fail, `DataNotFound`, `DataChanging` for a file that is
+        being written, `InvalidInput`, `DataError`.
+        """
+        check = partial(check_data, self.project, path, allow_failed=allow_failed_checks)
+        if not archive:
+            return self._workspace.data.add(path, check)
+        checks = check()  # of the folder, before the archive is written
+        return self._workspace.data.add(pack(self.project.name, self.project.root, path), lambda: checks)
+
+    def dvc_push(self, path: str | None = None) -> DataTransfer:
+        """Upload what the project's remote lacks; an interrupted push goes on where it was. Raises
+        `DataNotFound`, `DataMissing`, `DataError`."""
         return self._workspace.data.push(path)
 
-    def dvc_pull(self, path: str | None = None) -> int:
-        """Bring back what is missing; returns the objects fetched. Raises `DataNotFound`, `DataError`."""
-        return self._workspace.data.pull(path)
+    def dvc_pull(
+        self, path: str | None = None, *, rev: str | None = None, force: bool = False
+    ) -> DataTransfer:
+        """Bring back what is missing, verified: the recorded versions, or those of a git revision or (with
+        `path`) of a hash, which then are the working tree's. Raises `DataNotFound`, `RevisionNotFound`,
+        `DataMissing`, `DataCorrupted`, and `DataModified` unless `force`."""
+        return self._workspace.data.pull(path, rev, force=force)
+
+    def dvc_status(self, path: str | None = None, *, remote: bool = False) -> list[DataStatus]:
+        """How the working tree, the cache and, when asked, the remote stand to the recorded versions.
+        Raises `DataNotFound`, `DataError`."""
+        return self._workspace.data.status(path, remote=remote)
+
+    def dvc_checkout(
+        self, rev: str | None = None, path: str | None = None, *, force: bool = False
+    ) -> list[DataVersion]:
+        """Put data of this machine into the working tree as it was recorded, or as of `rev`. Raises
+        `DataNotFound`, `RevisionNotFound`, `DataMissing`, and `DataModified` unless `force`."""
+        return self._workspace.data.checkout(rev, path, force=force)
+
+    def data_version(self, path: str, rev: str | None = None) -> DataVersion:
+        """The recorded version of `path`, or that of a revision. Raises `DataNotFound`,
+        `RevisionNotFound`."""
+        return self._workspace.data.version(path, rev)
+
+    def use_data(self, path: str, rev: str | None = None) -> Path:
+        """A local path to exactly that version, read-only, and recorded with the run: the recorded version of
+        `path`, or that of a git revision or a hash. Pulled when absent; the working tree stays as it is.
+        Outside a run it is recorded with each run that this client starts later. Raises what `dvc_pull`
+        raises."""
+        place, version = self._workspace.data.view(path, rev)
+        run = self._current.get()
+        if run is None:
+            self._used[path] = version
+        else:
+            run.tracking.log(run.key, data=version)
+        return place
+
+    def lineage(self, reference: str) -> Lineage:
+        """Where a run, a model version (`name:3`, `name@champion`) or a data version (`data/raw`,
+        `data/raw@v1.0`, a hash) comes from, and what came of it. Raises `NotFound`, `InvalidInput`."""
+        return trace(self._workspace, reference)
+
+    def _record_data(self, run: ActiveRun) -> None:
+        """What a run that starts uses: the data this client was asked for outside any run, and the recorded
+        versions of what project.toml declares. A run starts whatever is wrong with them."""
+        versions = dict(self._used)
+        for path in self.project.data_paths:
+            if path in versions:
+                continue
+            try:
+                versions[path] = self._workspace.data.version(path)
+            except MLOpsError as error:
+                _log.warning("this run does not name the version of %s: %s", path, error.message)
+                continue
+            if differs(self.project.root, versions[path]):
+                _log.warning("%s is not what its recorded version says: add it, or use `use_data`", path)
+                run.tracking.log(run.key, tags={"data.modified": "true"})
+        for version in versions.values():
+            run.tracking.log(run.key, data=version)
 
     # -- models ---------------------------------------------------------------------------------
 

@@ -8,11 +8,12 @@ from urllib.parse import SplitResult, urlsplit
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from mlops.errors import ConfigError
 
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
+_DATA_SCHEMES = ("s3", "gs", "azure")
 _LEAST_INTERVAL_S = 0.1
 _HOST_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
@@ -93,11 +94,31 @@ class MLOpsConfig(BaseSettings):
     data_backend: str = "dvc"
     """How data is versioned: `dvc`, or `local` for tests."""
 
+    data_remote: str | None = None
+    """Where the projects' data is pushed to: a folder, or `s3://bucket/prefix`, `gs://…`, `azure://…` (extras
+    `s3`, `gcs`, `azure`); each project has a path of its own below it. By default a folder in MLOPS_HOME.
+    It takes effect at registration."""
+
+    data_remote_options: dict[str, SecretStr] = Field(default_factory=dict)
+    """What DVC is to know of that remote besides, as JSON: `{"endpointurl": "http://minio:9000",
+    "access_key_id": "…", "secret_access_key": "…"}` for S3. Registration writes it into the project's
+    untracked DVC configuration (0600); the storage's own environment variables serve as well."""
+
+    data_lock_wait_s: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    """How long a data command waits for another process that holds DVC's lock, or git's, in seconds."""
+
     @classmethod
     def load(cls, **overrides: object) -> MLOpsConfig:
         """Read the environment; raises `ConfigError` naming the variable, its value and the rule."""
         try:
             return cls(**overrides)  # type: ignore[arg-type]
+        except SettingsError:  # the one setting that is JSON
+            raise ConfigError(
+                "MLOPS_DATA_REMOTE_OPTIONS=(not shown): is no JSON",
+                remedy='Set it to an object of texts, such as {"endpointurl": "http://minio:9000"}, or unset'
+                " MLOPS_DATA_REMOTE_OPTIONS.",
+                setting="MLOPS_DATA_REMOTE_OPTIONS",
+            ) from None
         except ValidationError as error:
             first = error.errors()[0]
             field = str(first["loc"][0]) if first["loc"] else "…"
@@ -139,6 +160,24 @@ class MLOpsConfig(BaseSettings):
                 raise ValueError("must hold no account: that is MLOPS_MLFLOW_USERNAME and …_PASSWORD")
         return value
 
+    @field_validator("data_remote")
+    @classmethod
+    def _check_data_remote(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        scheme, is_url, rest = value.partition("://")
+        if not is_url:
+            if not Path(value).expanduser().is_absolute():
+                raise ValueError("must be an absolute folder, or a URL")
+            return str(Path(value).expanduser())
+        if scheme not in _DATA_SCHEMES:
+            raise ValueError(
+                f"must begin with {', '.join(f'{each}://' for each in _DATA_SCHEMES)}, or be a folder"
+            )
+        if rest.startswith("/") or not rest or "@" in rest.partition("/")[0]:
+            raise ValueError("must name a bucket, and no account: that belongs to MLOPS_DATA_REMOTE_OPTIONS")
+        return value.rstrip("/")
+
     @field_validator("hardware_interval_s")
     @classmethod
     def _check_hardware_interval(cls, value: float) -> float:
@@ -156,7 +195,7 @@ class MLOpsConfig(BaseSettings):
         return value
 
 
-_SECRET = {"database_url", "mlflow_password", "ray_token"}
+_SECRET = {"database_url", "mlflow_password", "ray_token", "data_remote_options"}
 _ACCOUNT = re.compile(r"//[^/]*@")
 
 

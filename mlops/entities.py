@@ -74,11 +74,23 @@ class Run:
     """Its page in MLflow's own UI; empty until it is there."""
     mlflow_id: str | None = None
     """MLflow's id; None until the run was delivered."""
+    data: tuple[DataVersion, ...] = ()
+    """The data it used; empty until the run was delivered."""
 
     @property
     def id(self) -> str:
         """MLflow's id once there is one, else the key; every verb takes either."""
         return self.mlflow_id or self.key
+
+
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """What one expectation of a project found when its data was added."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+    """Why it failed, or what was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,61 @@ class DataVersion:
     git_revision: str | None
     """None outside a git repository, or before its first commit."""
     git_dirty: bool
+    """Whether tracked files of the repository differ from the revision."""
     remote: str
+    checks: tuple[DataCheck, ...] = ()
+    """What the project's expectations found when this version was added."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataTransfer:
+    """What a push or a pull moved."""
+
+    objects: int
+    """Files, and one listing for each folder."""
+    size_bytes: int
+
+
+class DataState(StrEnum):
+    """How the working tree stands to the recorded version of a data path."""
+
+    UNCHANGED = "unchanged"
+    MODIFIED = "modified"
+    MISSING = "missing"
+    """Nothing of it is in the working tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataStatus:
+    """How one data path stands to its recorded version, its cache and its remote. Counts are of files."""
+
+    path: str
+    hash: str
+    state: DataState
+    added: int = 0
+    modified: int = 0
+    deleted: int = 0
+    uncached: int = 0
+    """Files of the recorded version that this machine's cache lacks."""
+    unpushed: int | None = None
+    """Files of the recorded version that the remote lacks; None when it was not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataGarbage:
+    """What nothing needs of one cache: no project that uses it, no git ref, no run."""
+
+    cache: str
+    projects: tuple[str, ...]
+    """Those that use the cache."""
+    objects: int
+    size_bytes: int
+    unpushed: int | None
+    """How many of the objects no project's remote has: removed, they are gone for good. None when a remote
+    did not answer."""
+    views: int = 0
+    """Copies of versions that were made for `use_data`, and that are not needed either."""
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,15 @@ MLOpsError
 │   ├── MetricNotFound       no run has the metric, or one run has not
 │   ├── ModelNotFound
 │   ├── DeploymentNotFound
-│   └── DataNotFound
+│   ├── DataNotFound
+│   └── RevisionNotFound     no such git revision, or no such version of the data
 ├── Conflict                 the state forbids it
 │   ├── ProjectExists        the name or namespace is another folder's
 │   ├── NoActiveRun          a run's verb outside any run (also: a thread started outside it)
 │   ├── RunEnded
 │   ├── RunOpen              the run is still being written
+│   ├── DataChanging         a file is being written while its folder is added
+│   ├── DataModified         the working tree holds changes that are in no version
 │   └── VersionPending       a model version that waits in the journal has no number yet
 ├── Refused                  the caller may not
 │   ├── Unauthorized         no token, or one that is not known
@@ -28,7 +31,10 @@ MLOpsError
 │   ├── PortTaken            a port that a setting demands is another program's
 │   └── DataDirectoryBroken  half-made or foreign data directory
 ├── DeploymentFailed         a version that did not come up; carries its traceback
-├── DataError                DVC refused: locked, corrupted, outside the project
+├── DataError                the data store refused: locked, damaged, its remote away
+│   ├── DataMissing          files that are in no cache and not on the remote
+│   ├── DataCorrupted        files whose content is not what their hash says
+│   └── DataChecksFailed     an expectation of the project on its data is not met
 └── JournalError             a run's journal cannot be written or read
 
 Errors carry their fields as attributes and say what to do next. HTTP statuses are given in
@@ -209,13 +215,27 @@ class DeploymentNotFound(NotFound):
 
 
 class DataNotFound(NotFound):
-    """No such data path or version in this project."""
+    """No such data path in this project."""
 
-    def __init__(self, project: str, path: str) -> None:
+    def __init__(self, project: str, path: str, *, remedy: str = "") -> None:
         super().__init__(
             f"project {project!r} has no data at {path!r}",
-            remedy="Give a path inside the project's folder that exists.",
+            remedy=remedy or "Give a path inside the project's folder that exists.",
             project=project,
+            path=path,
+        )
+
+
+class RevisionNotFound(NotFound):
+    """No such git revision, or none with the data path."""
+
+    def __init__(self, project: str, rev: str, path: str | None = None) -> None:
+        what = f"{path!r} has no version" if path else "there is no revision"
+        super().__init__(
+            f"{what} {rev!r} in project {project!r}",
+            remedy="Give a git revision (tag, branch, commit) that is in this clone, or a data hash.",
+            project=project,
+            rev=rev,
             path=path,
         )
 
@@ -272,6 +292,32 @@ class RunOpen(Conflict):
             remedy="End it first; `efficientai-toolkit mlops:sync --status` shows what is pending.",
             project=project,
             run_id=run_id,
+        )
+
+
+class DataChanging(Conflict):
+    """A file is being written while the folder it is in is added."""
+
+    def __init__(self, project: str, path: str, file: str, problem: str) -> None:
+        super().__init__(
+            f"{file} {problem}: {path!r} of project {project!r} was not added",
+            remedy="Wait until whatever writes it is done, then add it again.",
+            project=project,
+            path=path,
+            file=file,
+        )
+
+
+class DataModified(Conflict):
+    """The working tree holds changes that are in no version, and would be lost."""
+
+    def __init__(self, project: str, path: str, files: list[str]) -> None:
+        super().__init__(
+            f"{path!r} of project {project!r} has changes that are in no version: {_some(files)}",
+            remedy="Add it with `mlops:dvc-add` first, or give up the changes with `--force` (force=True).",
+            project=project,
+            path=path,
+            files=files[:_FILES_KEPT],
         )
 
 
@@ -384,6 +430,60 @@ class DeploymentFailed(MLOpsError):
 
 class DataError(MLOpsError):
     """The data store refused."""
+
+
+class DataMissing(DataError):
+    """Files of a version are not in the cache here, and not on the remote where that was asked."""
+
+    def __init__(self, project: str, remote: str | None, files: list[str]) -> None:
+        where = "this machine's cache" if remote is None else f"neither this machine nor the remote {remote}"
+        verb = "lacks" if remote is None else "has"
+        super().__init__(
+            f"{where} {verb} {_some(files)} of project {project!r}",
+            remedy="Bring it here with `mlops:dvc-pull`."
+            if remote is None
+            else "Push from where the data was added; `mlops:dvc-status --remote` shows what is missing.",
+            project=project,
+            remote=remote,
+            files=files[:_FILES_KEPT],
+        )
+
+
+class DataCorrupted(DataError):
+    """The content of files is not what their hash says."""
+
+    def __init__(self, project: str, remote: str, files: list[str]) -> None:
+        super().__init__(
+            f"damaged on the remote {remote}: {_some(files)} of project {project!r};"
+            " the content is not what the hash says, and was not taken",
+            remedy="Delete the named objects there, and push again from where the data was added.",
+            project=project,
+            remote=remote,
+            files=files[:_FILES_KEPT],
+        )
+
+
+class DataChecksFailed(DataError):
+    """An expectation of the project on its data is not met."""
+
+    def __init__(self, project: str, path: str, failed: list[str]) -> None:
+        super().__init__(
+            f"{path!r} of project {project!r} was not added, since checks failed:\n  "
+            + "\n  ".join(failed[:_FILES_KEPT]),
+            remedy="Mend the data; or add it all the same with `--allow-failed-checks`"
+            " (allow_failed_checks=True), which is recorded with the version.",
+            project=project,
+            path=path,
+            failed=failed[:_FILES_KEPT],
+        )
+
+
+_FILES_KEPT = 100
+
+
+def _some(files: list[str], most: int = 3) -> str:
+    more = f" and {len(files) - most} more" if len(files) > most else ""
+    return ", ".join(files[:most]) + more
 
 
 class JournalError(MLOpsError):

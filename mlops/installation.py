@@ -228,6 +228,10 @@ class Installation:
             return self.config.mlflow_username, self.config.mlflow_password.get_secret_value()
         return "admin", self.secret("mlflow_admin_password")
 
+    def data_remote(self, namespace: str) -> str:
+        """Where a project's data is pushed to: a path of its own below the platform's remote."""
+        return f"{self.config.data_remote or self.remotes_dir}/{namespace}"
+
     def database_url(self, database: str = "mlops") -> str:
         """URL of a database, with its password: never print it, never put it into arguments."""
         if self.config.database_url is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ _NAME_RULE = (
 )
 _RESERVED = frozenset({"default", "admin", "mlops", "workspaces", "api", "ajax-api", "static-files"})
 
+_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _MODEL_NAME_RULE = "1 to 100 letters, digits, `_`, `-` and `.`, beginning with a letter or digit"
 
@@ -71,6 +73,9 @@ class Project:
     primary_metric: str = ""
     direction: Literal["minimize", "maximize"] = "minimize"
     data_paths: tuple[str, ...] = ()
+    """The data whose recorded version each run names."""
+    data_checks: Mapping[str, str] = field(default_factory=dict)
+    """Data path -> `package.module:function`, its expectations (`mlops.data.checks`)."""
     models: tuple[str, ...] = ()
     quotas: Quotas = Quotas()
     serving: Serving = Serving()
@@ -79,7 +84,7 @@ class Project:
 _KEYS: dict[str, set[str]] = {
     "project": {"name", "namespace", "description"},
     "metrics": {"primary", "direction"},
-    "data": {"paths"},
+    "data": {"paths", "checks"},
     "models": {"name"},
     "quotas": {field.name for field in fields(Quotas)},
     "serving": {field.name for field in fields(Serving)},
@@ -110,6 +115,7 @@ def read_project(folder: Path) -> Project:
         primary_metric=_text(path, "metrics.primary", metrics.get("primary", "")),
         direction=_direction(path, metrics.get("direction", "minimize")),
         data_paths=_data_paths(path, data.get("paths", [])),
+        data_checks=_data_checks(path, data.get("checks", {})),
         models=_models(path, raw),
         quotas=_quotas(path, _table(path, raw, "quotas")),
         serving=_serving(path, _table(path, raw, "serving")),
@@ -176,16 +182,29 @@ def _direction(path: Path, value: object) -> Literal["minimize", "maximize"]:
     return value
 
 
-def _data_paths(path: Path, value: object) -> tuple[str, ...]:
+def _data_paths(path: Path, value: object, key: str = "data.paths") -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ProjectFileError(path, f"`data.paths` = {value!r} must be a list of texts")
+        raise ProjectFileError(path, f"`{key}` = {value!r} must be a list of texts")
     for item in value:
         parts = Path(item).parts
         if not parts or Path(item).is_absolute() or ".." in parts or item.startswith("-") or "\0" in item:
             raise ProjectFileError(
-                path, f"`data.paths` holds {item!r}", remedy="Name paths inside the project's folder."
+                path, f"`{key}` holds {item!r}", remedy="Name paths inside the project's folder."
             )
     return tuple(value)
+
+
+def _data_checks(path: Path, value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ProjectFileError(path, "`data.checks` must be a table", remedy="Write it as [data.checks].")
+    for key, call in value.items():
+        if not isinstance(call, str) or not _CALLABLE.fullmatch(call):
+            raise ProjectFileError(
+                path,
+                f"`data.checks` holds {call!r} for {key!r}",
+                remedy='Name a function, such as "data/raw" = "package.module:function".',
+            )
+    return dict(zip(_data_paths(path, list(value), "data.checks"), value.values(), strict=True))
 
 
 def _models(path: Path, raw: dict[str, Any]) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ def register(folder: Path, installation: Installation, store: Store) -> Workspac
     brings the record up to project.toml.
 
     Raises `ProjectFileError`, `InvalidName`, `ProjectExists` (name or namespace of another folder),
-    `Conflict` (the namespace changed), `ServiceUnavailable`.
+    `Conflict` (the namespace changed), `DataError` (the data remote's extra is missing),
+    `ServiceUnavailable`.
     """
     project = read_project(folder)
     _check_free(project, store)
@@ -28,7 +29,7 @@ def register(folder: Path, installation: Installation, store: Store) -> Workspac
         project_name=project.name,
         namespace=project.namespace,
         mlflow_experiment_id=_prepare_mlflow(project, installation),
-        dvc_remote_path=str(installation.remotes_dir / project.namespace),
+        dvc_remote_path=installation.data_remote(project.namespace),
         root=project.root,
     )
     workspace = Workspace(info, installation)

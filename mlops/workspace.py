@@ -85,9 +85,17 @@ class Workspace:
     @cached_property
     def data(self) -> DataStore:
         """The project's data."""
-        store = load("data", self.installation.config.data_backend)
-        info = self.info
-        return cast(DataStore, store(project=info.project_name, root=info.root, remote=info.dvc_remote_path))
+        config = self.installation.config
+        store = load("data", config.data_backend)(
+            project=self.info.project_name,
+            root=self.info.root,
+            remote=self.info.dvc_remote_path,
+            remote_options={
+                key: value.get_secret_value() for key, value in config.data_remote_options.items()
+            },
+            lock_wait_s=config.data_lock_wait_s,
+        )
+        return cast(DataStore, store)
 
     @cached_property
     def gateway(self) -> Gateway:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -14,10 +13,10 @@ import typer
 
 from mlops.cli.context import workspace
 from mlops.cli.output import Json, ProjectOption, say, table, to_json
-from mlops.errors import InvalidInput, MLOpsError, ModelNotFound, NotFound
+from mlops.errors import InvalidInput, MLOpsError, ModelNotFound
 from mlops.hardware.ane.report import told_share
 from mlops.hardware.ane.wording import percent, printable
-from mlops.project import check_model_name, read_project
+from mlops.project import read_project
 
 if TYPE_CHECKING:
     from mlops.entities import ModelVersion
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from mlops.serving.runtimes.mlmodel import MLModel
     from mlops.workspace import Workspace
 
-_REFERENCE = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>[0-9]{1,9})|@(?P<alias>.+))?")
 _TYPES_SHOWN = 3
 _OF_A_PLAN = ("PLANNED", "COST")
 _WITHOUT = "`--no-save` reports without keeping anything."
@@ -93,33 +91,16 @@ def _is_file(given: str) -> bool:
 
 
 def _find(registry: ModelRegistry, project: str, given: str) -> ModelVersion:
-    """The version that `name`, `name:3` or `name@alias` means; of a name alone, the newest."""
-    parts = _REFERENCE.fullmatch(given)
-    if parts is None:
-        raise InvalidInput(
-            "model", given, "names no model", remedy="Give a file, or name, name:version or name@alias."
-        )
-    name = check_model_name(parts["name"])
+    from mlops.registry.reference import find_version
+
     try:
-        if parts["version"]:
-            return registry.get_version(name, int(parts["version"]))
-        versions = registry.list_versions(name)
-        if not versions:  # they were deleted, or none was made
-            raise ModelNotFound(project, name)
+        return find_version(registry, project, given)
     except ModelNotFound as error:
-        error.remedy += f" A file is meant by its ending, or as ./{name}."
+        error.remedy += f" A file is meant by its ending, or as ./{error.fields['name']}."
         raise
-    found = [each for each in versions if not parts["alias"] or parts["alias"] in each.aliases]
-    if not found:
-        aliases = sorted({alias for each in versions for alias in each.aliases})
-        raise NotFound(
-            f"no version of model {name!r} in project {project!r} has the alias {parts['alias']!r}",
-            remedy=f"Its aliases: {', '.join(aliases) or 'none'}. Or give {name}:{versions[0].version}.",
-            project=project,
-            name=name,
-            alias=parts["alias"],
-        )
-    return found[0]
+    except InvalidInput as error:
+        error.remedy = "Give a file, or name, name:version or name@alias."
+        raise
 
 
 # -- reading it ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mlops.project import check_project_name, find_project
 
 if TYPE_CHECKING:
+    from mlops.client import MLOpsClient
     from mlops.installation import Installation
     from mlops.remote import Gateway
     from mlops.workspace import Workspace
@@ -32,6 +33,13 @@ def workspace(given: str | None) -> Workspace:
     from mlops.workspace import Workspace
 
     return Workspace.open(project_name(given), installation())
+
+
+def client(given: str | None) -> MLOpsClient:
+    """The client of that project."""
+    from mlops.client import MLOpsClient
+
+    return MLOpsClient.from_project(project_name(given), config=installation().config)
 
 
 def admin_gateway() -> Gateway:

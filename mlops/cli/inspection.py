@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,10 @@ from mlops.cli.context import admin_gateway, installation
 from mlops.cli.output import Json, emit, emit_table, say
 from mlops.entities import ServiceState
 from mlops.services.names import SERVICES
+
+if TYPE_CHECKING:
+    from mlops.installation import Installation
+    from mlops.services.doctor import Finding
 
 
 def status(as_json: Json = False) -> None:
@@ -84,7 +89,8 @@ def doctor(as_json: Json = False) -> None:
     """
     from mlops.services.doctor import examine
 
-    findings = examine(installation())
+    here = installation()
+    findings = [*examine(here), *_cache_links(here)]
     if as_json:
         emit(findings, True, "")
     else:
@@ -94,6 +100,25 @@ def doctor(as_json: Json = False) -> None:
                 print(f"        → {found.remedy}")
     if any(found.level.value == "error" for found in findings):
         raise typer.Exit(7)
+
+
+def _cache_links(here: Installation) -> Iterator[Finding]:
+    """How each project's data is linked from its cache."""
+    from mlops.services.doctor import Finding, Level
+    from mlops.storage import cache_links
+
+    meanings = {
+        "reflink": "reflink: pulled data takes no space of its own",
+        "hardlink": "hardlink: pulled data takes no space of its own, and is read-only",
+        "copy": "copy: pulled data takes its space twice",
+    }
+    for found in cache_links(here):
+        subject = f"data of {found.project}"
+        if found.problem or found.kind not in meanings:
+            remedy = "Run `efficientai-toolkit mlops:register` for its folder again."
+            yield Finding(Level.WARNING, subject, found.problem or "no cache link works", remedy)
+        else:
+            yield Finding(Level.OK, subject, f"cache links by {meanings[found.kind]}")
 
 
 def dashboard(

@@ -63,6 +63,20 @@ def age(moment: datetime | None) -> str:
     return f"{seconds // 86400} d {seconds % 86400 // 3600:02d} h"
 
 
+def size(amount: float) -> str:
+    """Bytes for people: `195.0 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 file`, `1,300 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def say(text: str) -> None:
     """A remark to the person at the terminal; never part of the answer."""
     print(text, file=sys.stderr)

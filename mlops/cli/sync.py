@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops.cli.context import installation, project_name
-from mlops.cli.output import Json, ProjectOption, emit, emit_table, say
+from mlops.cli.output import Json, ProjectOption, emit, emit_table, say, size
 
 if TYPE_CHECKING:
     from mlops.errors import MLOpsError
@@ -89,7 +89,7 @@ def _row(run: PendingRun) -> dict[str, Any]:
         "KEY": run.key,
         "STATE": run.state.value,
         "STARTED": run.started_at,
-        "PENDING": _size(run.bytes),
+        "PENDING": size(run.bytes),
         "FILES": run.files,
         "REFUSED": run.refused,
     }
@@ -180,8 +180,8 @@ def _text(summaries: dict[str, Summary], errors: dict[str, MLOpsError]) -> str:
     lines = []
     for name, each in summaries.items():
         if each.delivered:
-            size = _size(sum(run.bytes for run in each.delivered))
-            lines.append(f"{name}: delivered {_runs(len(each.delivered))}, {size}.")
+            sent = size(sum(run.bytes for run in each.delivered))
+            lines.append(f"{name}: delivered {_runs(len(each.delivered))}, {sent}.")
         if refused := sum(run.refused for run in each.delivered):
             lines.append(f"{name}: the server refused {refused} records; see `mlops:sync --refused`.")
         if each.held:
@@ -244,14 +244,6 @@ def _age_s(run: PendingRun) -> float | None:
 
 def _runs(count: int) -> str:
     return f"{count} run" if count == 1 else f"{count} runs"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def _short(text: str, most: int = 100) -> str:

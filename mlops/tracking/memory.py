@@ -97,6 +97,9 @@ class MemoryTracker:
                 self._last[run_id][key] = last = last_of((last, point))
                 run.metrics[key] = last.value
             run.tags.update(records.tags)
+            if data is not None:
+                kept = replace(data, checks=())  # the .dvc file has them
+                self._runs[run.key] = replace(run, data=(*(each for each in run.data if each != kept), kept))
 
     def metric_writer(self, run_id: str) -> Callable[[Mapping[str, float], int], None]:
         """See `RunWriter.metric_writer`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from mlops.entities import DataVersion, Run, RunStatus
 from mlops.errors import InvalidInput, JournalError, MLOpsError, RunEnded, RunNotFound, ServiceUnavailable
 from mlops.tracking import open_runs, pending, sender
 from mlops.tracking.archive import MLflowArchive
+from mlops.tracking.datasets import dataset_input
 from mlops.tracking.delivery import Delivery
 from mlops.tracking.journal import RunJournal, snapshot
 from mlops.tracking.open_runs import OpenRun
@@ -151,7 +151,7 @@ class MLflowTracker(MLflowArchive):
         if records.metrics:
             journal.metrics(records.metrics, records.step)
         if data is not None:
-            body = {"run_id": journal.key, "datasets": [_dataset_input(data)]}
+            body = {"run_id": journal.key, "datasets": [dataset_input(data)]}
             journal.operation({"op": "call", "method": "POST", "path": "/runs/log-inputs", "body": body})
 
     def metric_writer(self, run_id: str) -> Callable[[Mapping[str, float], int], None]:
@@ -261,21 +261,6 @@ def entity_of(run: OpenRun) -> Any:
     from mlops.tracking.plugin.entities import entity_of
 
     return entity_of(run)
-
-
-def _dataset_input(data: DataVersion) -> dict[str, Any]:
-    source = {"path": data.path, "remote": data.remote, "git_revision": data.git_revision, "hash": data.hash}
-    profile = {"size_bytes": data.size_bytes, "files": data.files}
-    return {
-        "tags": [{"key": "mlflow.data.context", "value": "training"}],
-        "dataset": {
-            "name": data.path,
-            "digest": data.hash[:36],  # MLflow's limit: exactly a folder's `<md5>.dir`
-            "source_type": "dvc",
-            "source": json.dumps(source),
-            "profile": json.dumps(profile),
-        },
-    }
 
 
 if TYPE_CHECKING:

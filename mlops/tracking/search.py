@@ -1,7 +1,7 @@
 """The part of MLflow's search syntax that the in-process tracker understands.
 
-`metrics.x > 1 and params.y = 'a' and tags.z LIKE '%b%' and attributes.status = 'FINISHED'`, and
-`order_by` of such keys, each with ASC or DESC, parted by commas.
+`metrics.x > 1 and params.y = 'a' and tags.z LIKE '%b%' and attributes.status = 'FINISHED'
+and dataset.digest = 'abc'`, and `order_by` of such keys, each with ASC or DESC, parted by commas.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 
 from mlops.entities import Run
 from mlops.errors import InvalidInput
+from mlops.tracking.datasets import CONTEXT
 from mlops.tracking.results import Runs
 
-_KEY = r"(?:(?P<kind>metrics?|params?|tags?|attributes?|run)\.)?(?:`(?P<quoted>[^`]+)`|(?P<plain>[\w./-]+))"
+_KIND = r"(?:(?P<kind>metrics?|params?|tags?|attributes?|datasets?|run)\.)?"
+_KEY = rf"{_KIND}(?:`(?P<quoted>[^`]+)`|(?P<plain>[\w./-]+))"
 _CLAUSE = re.compile(
     rf"\s*{_KEY}\s*(?P<op>=|!=|>=|<=|>|<|LIKE|ILIKE)\s*(?P<value>'[^']*'|\"[^\"]*\"|[-+.\w]+)\s*(?P<and>\bAND\b|$)",
     re.IGNORECASE,
@@ -115,7 +117,27 @@ def _check_types(filter: str, clause: re.Match[str]) -> None:
 
 
 def _holds(run: Run, clause: re.Match[str]) -> bool:
-    actual, text, op = _value(run, clause, "filter"), clause["value"], clause["op"].upper()
+    kind, key = _kind_and_key(clause)
+    if kind == "dataset":
+        return any(_compares(value, clause) for value in _of_datasets(run, key))
+    return _compares(_value(run, clause, "filter"), clause)
+
+
+def _of_datasets(run: Run, key: str) -> list[str]:
+    values = {
+        "name": [data.path for data in run.data],
+        "digest": [data.hash for data in run.data],
+        "context": [CONTEXT] * bool(run.data),
+    }
+    if key not in values:
+        raise InvalidInput(
+            "filter", key, "is nothing of a dataset", remedy=f"Known: {', '.join(sorted(values))}."
+        )
+    return values[key]
+
+
+def _compares(actual: Any, clause: re.Match[str]) -> bool:
+    text, op = clause["value"], clause["op"].upper()
     if actual is None:
         return False
     if isinstance(actual, float):

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from mlops.entities import MODEL_KEY, RUN_KEY, VERSION_KEY, Run, RunStatus
+from mlops.tracking.datasets import data_versions
 from mlops.tracking.rest import Rest, ServerRefusal
 from mlops.tracking.run_folder import Opening
 
@@ -180,6 +181,7 @@ class MLflowServer:
             tags={key: value for key, value in tags.items() if key not in ("mlflow.runName", RUN_KEY)},
             url=self._page(experiment, run_id),
             mlflow_id=run_id,
+            data=data_versions(self.project, found),
         )
 
     def page_of(self, opening: Opening, run_id: str | None) -> str:

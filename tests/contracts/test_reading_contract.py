@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import shutil
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlops.entities import Run, RunStatus
+from mlops.entities import DataVersion, Run, RunStatus
 from mlops.errors import InvalidInput, MetricNotFound, RunNotFound, RunOpen
 from mlops.tracking import reading
 from mlops.tracking.base import RunTracker
@@ -41,6 +42,30 @@ def test_every_reading_verb_takes_a_key_or_an_id(two: Two, tmp_path: Path) -> No
                 assert mine.restore_run(name) == run
         for ids in ([run.key for run in runs], [run.id for run in runs], [runs[0].key, runs[1].id]):
             assert compare(mine, ids).runs == runs
+
+
+def test_a_run_tells_the_data_it_used_and_is_found_by_it(tracker: RunTracker) -> None:
+    digest = f"{uuid.uuid4().hex}.dir"
+    used = DataVersion("contract-a", "data/raw", digest, 1234, 7, "abc123", True, "/remotes/a")
+    also = replace(used, path="labels.csv", hash=uuid.uuid4().hex, git_dirty=False)
+    later = replace(used, git_revision="def456", git_dirty=False)  # the same content, committed since
+    runs = []
+    for data in ((used, used, also), (later,), ()):
+        run = start(tracker)
+        for version in data:
+            tracker.log(run.id, data=version)
+        runs.append(tracker.end_run(run.id, RunStatus.FINISHED))
+    assert sorted(tracker.get_run(runs[0].key).data, key=lambda each: each.path) == [used, also]
+    assert tracker.get_run(runs[1].key).data == (later,)
+    assert tracker.get_run(runs[2].key).data == ()
+    for key in ("dataset", "datasets"):
+        found = tracker.search_runs(f"{key}.digest = '{digest}'")
+        assert {run.key for run in found} == {runs[0].key, runs[1].key}
+    assert [run.key for run in tracker.search_runs(f"dataset.digest = '{also.hash}'")] == [runs[0].key]
+    both = f"dataset.name = 'data/raw' AND dataset.digest = '{digest}' AND dataset.context = 'training'"
+    assert {run.key for run in tracker.search_runs(both)} == {runs[0].key, runs[1].key}
+    with pytest.raises(InvalidInput):
+        tracker.search_runs("dataset.color = 'x'")
 
 
 def test_runs_are_read_page_by_page(tracker: RunTracker) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mlops import MLOpsClient, MLOpsConfig, ProjectWorkspace, errors
-from mlops.entities import DeploymentState, RunStatus
+from mlops.entities import DataTransfer, DeploymentState, RunStatus
 from mlops.installation import Installation
 from mlops.workspace import Workspace
 
@@ -331,7 +331,7 @@ def test_clients_in_threads_never_write_into_each_others_runs(alpha: MLOpsClient
 def test_data_that_was_added_is_recorded_with_the_run(alpha: MLOpsClient) -> None:
     (alpha.project.root / "raw.csv").write_text("1,2\n")
     version = alpha.dvc_add("raw.csv")
-    assert alpha.dvc_push() == 1
+    assert alpha.dvc_push() == DataTransfer(objects=1, size_bytes=4)
     with alpha.start_run() as run:
         alpha.log_data(version)
     assert version.hash in alpha.get_run(run.id).tags.values()

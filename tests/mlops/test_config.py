@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from mlops.backends import load
 from mlops.config import MLOpsConfig
@@ -34,6 +34,12 @@ GOOD = {
     "tracking_backend": ("memory", "memory"),
     "registry_backend": ("memory", "memory"),
     "data_backend": ("local", "local"),
+    "data_remote": ("s3://bucket/mlops/", "s3://bucket/mlops"),
+    "data_remote_options": (
+        '{"endpointurl": "http://minio:9000"}',
+        {"endpointurl": SecretStr("http://minio:9000")},
+    ),
+    "data_lock_wait_s": ("2.5", 2.5),
 }
 
 BAD = [
@@ -66,6 +72,12 @@ BAD = [
     ("POWERMETRICS", "perhaps"),
     ("FLUSH_TIMEOUT_S", "inf"),
     ("CAPTURE_OUTPUT", "perhaps"),
+    ("DATA_REMOTE", "remotes"),
+    ("DATA_REMOTE", "ftp://host/path"),
+    ("DATA_REMOTE", "s3://"),
+    ("DATA_REMOTE", "s3:///prefix"),
+    ("DATA_LOCK_WAIT_S", "-1"),
+    ("DATA_LOCK_WAIT_S", "inf"),
 ]
 
 
@@ -118,6 +130,24 @@ def test_bad_database_url_is_named_without_its_password(value: str, monkeypatch:
 def test_mlflow_uri_with_a_password_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_MLFLOW_URI", "http://admin:swordfish@mlflow.example")
     with pytest.raises(ConfigError, match="MLOPS_MLFLOW_USERNAME") as caught:
+        MLOpsConfig.load()
+    assert "swordfish" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("value", ["swordfish", '["swordfish"]', '{"secret_access_key": 3}', '{"swordfish'])
+def test_remote_options_that_cannot_be_read_are_named_and_not_shown(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_DATA_REMOTE_OPTIONS", value)
+    with pytest.raises(ConfigError, match="MLOPS_DATA_REMOTE_OPTIONS=") as caught:
+        MLOpsConfig.load()
+    assert caught.value.remedy
+    assert "swordfish" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_account_in_the_data_remote_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_DATA_REMOTE", "s3://key:swordfish@bucket")
+    with pytest.raises(ConfigError, match="MLOPS_DATA_REMOTE_OPTIONS") as caught:
         MLOpsConfig.load()
     assert "swordfish" not in "".join(traceback.format_exception(caught.value))
 

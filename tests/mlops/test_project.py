@@ -26,6 +26,7 @@ direction = "maximize"
 
 [data]
 paths = ["data/raw", "labels.csv"]
+checks = { "data/raw" = "whole.checks:logs" }
 
 [[models]]
 name = "digits"
@@ -58,6 +59,7 @@ def test_reads_every_key(tmp_path: Path) -> None:
         primary_metric="accuracy",
         direction="maximize",
         data_paths=("data/raw", "labels.csv"),
+        data_checks={"data/raw": "whole.checks:logs"},
         models=("digits", "Digits_2.onnx"),
         quotas=Quotas(max_replicas=3, replica_cpus=1.0),
     )
@@ -124,6 +126,13 @@ def test_missing_name_is_told(tmp_path: Path, text: str) -> None:
         (head("[metrics]\ndirection = 'up'"), "`metrics.direction` = 'up'"),
         (head("[metrics]\ndirection = ['minimize']"), "`metrics.direction`"),
         (head("[data]\npaths = 'data'"), "`data.paths` = 'data' must be a list"),
+        (head("[data]\nchecks = 'a:b'"), "`data.checks` must be a table"),
+        (
+            head('[data.checks]\n"data/raw" = "no function"'),
+            "`data.checks` holds 'no function' for 'data/raw'",
+        ),
+        (head('[data.checks]\n"data/raw" = 3'), "`data.checks` holds 3 for 'data/raw'"),
+        (head('[data.checks]\n"../other" = "a:b"'), "`data.checks` holds '../other'"),
         (head("[data]\npaths = [1]"), "`data.paths` = [1] must be a list of texts"),
         (head("[models]\nname = 'digits'"), "`models` must be a list of tables"),
         (f"models = ['digits']\n{head('')}", "`models` must be a list of tables"),

@@ -56,7 +56,8 @@ def test_commands_are_these() -> None:
         *("mlops:status", "mlops:logs", "mlops:doctor", "mlops:dashboard"),
         *("mlops:register", "mlops:projects"),
         *("mlops:deploy", "mlops:undeploy", "mlops:list-deployments"),
-        *("mlops:dvc-add", "mlops:dvc-push", "mlops:dvc-pull"),
+        *("mlops:dvc-add", "mlops:dvc-push", "mlops:dvc-pull", "mlops:dvc-status", "mlops:dvc-checkout"),
+        *("mlops:gc", "mlops:lineage"),
         *("mlops:hardware", "mlops:ane-report"),
         "mlops:sync",
     }

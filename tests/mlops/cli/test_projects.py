@@ -186,26 +186,6 @@ def test_deploy_in_wrong_usage_exits_with_2(invoke, arguments: list[str]) -> Non
 # -- data ---------------------------------------------------------------------------------------
 
 
-def test_data_is_added_pushed_and_pulled(invoke, register: Callable[[str], Path]) -> None:
-    file = register("alpha") / "raw.csv"
-    file.write_text("1,2\n")
-    added = invoke("mlops:dvc-add", "raw.csv", "-p", "alpha")
-    assert added.out.startswith("raw.csv  1 files, 4 bytes, ")
-    assert invoke("mlops:dvc-push", "-p", "alpha").out == "1 objects sent.\n"
-    assert invoke("mlops:dvc-push", "-p", "alpha", "--json").json == {"pushed": 0}
-    file.unlink()
-    assert invoke("mlops:dvc-pull", "raw.csv", "-p", "alpha", "--json").json == {"pulled": 0}
-    assert file.read_text() == "1,2\n"
-
-
-@pytest.mark.parametrize(("path", "code"), [("missing.csv", 4), ("../outside", 3), ("/etc/passwd", 3)])
-def test_data_that_cannot_be_added_is_told(
-    invoke, register: Callable[[str], Path], path: str, code: int
-) -> None:
-    register("alpha")
-    assert invoke("mlops:dvc-add", path, "-p", "alpha").code == code
-
-
 def test_data_of_an_unregistered_project_exits_with_4(invoke, installation: Installation) -> None:
     result = invoke("mlops:dvc-add", "raw.csv", "-p", "alpha")
     assert result.code == 4
