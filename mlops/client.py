@@ -14,6 +14,7 @@ from mlops.config import MLOpsConfig
 from mlops.current_run import CurrentRun
 from mlops.data.archive import pack
 from mlops.data.checks import check_data
+from mlops.data.paths import check_path
 from mlops.data.survey import differs
 from mlops.entities import (
     DataStatus,
@@ -255,18 +256,22 @@ class MLOpsClient:
 
     # -- data -----------------------------------------------------------------------------------
 
-    def dvc_add(self, path: str, *, archive: bool = False, allow_failed_checks: bool = False) -> DataVersion:
+    def dvc_add(
+        self, path: str | Path, *, archive: bool = False, allow_failed_checks: bool = False
+    ) -> DataVersion:
         """Version a file or folder of the project, as one file `<path>.tar` with `archive`.
 
         The checks that project.toml declares for it run first, and their result is kept with the version.
         Raises `DataChecksFailed` unless they may fail, `DataNotFound`, `DataChanging` for a file that is
         being written, `InvalidInput`, `DataError`.
         """
-        check = partial(check_data, self.project, path, allow_failed=allow_failed_checks)
+        root = self.project.root
+        plain = check_path(root, str(path))
+        check = partial(check_data, self.project, plain, allow_failed=allow_failed_checks)
         if not archive:
-            return self._workspace.data.add(path, check)
+            return self._workspace.data.add(plain, check)
         checks = check()  # of the folder, before the archive is written
-        return self._workspace.data.add(pack(self.project.name, self.project.root, path), lambda: checks)
+        return self._workspace.data.add(pack(self.project.name, root, plain), lambda: checks)
 
     def dvc_push(self, path: str | None = None) -> DataTransfer:
         """Upload what the project's remote lacks; an interrupted push goes on where it was. Raises
@@ -293,20 +298,20 @@ class MLOpsClient:
         `DataNotFound`, `RevisionNotFound`, `DataMissing`, and `DataModified` unless `force`."""
         return self._workspace.data.checkout(rev, path, force=force)
 
-    def data_version(self, path: str, rev: str | None = None) -> DataVersion:
+    def data_version(self, path: str | Path, rev: str | None = None) -> DataVersion:
         """The recorded version of `path`, or that of a revision. Raises `DataNotFound`,
         `RevisionNotFound`."""
-        return self._workspace.data.version(path, rev)
+        return self._workspace.data.version(str(path), rev)
 
-    def use_data(self, path: str, rev: str | None = None) -> Path:
+    def use_data(self, path: str | Path, rev: str | None = None) -> Path:
         """A local path to exactly that version, read-only, and recorded with the run: the recorded version of
         `path`, or that of a git revision or a hash. Pulled when absent; the working tree stays as it is.
         Outside a run it is recorded with each run that this client starts later. Raises what `dvc_pull`
         raises."""
-        place, version = self._workspace.data.view(path, rev)
+        place, version = self._workspace.data.view(str(path), rev)
         run = self._current.get()
         if run is None:
-            self._used[path] = version
+            self._used[version.path] = version
         else:
             run.tracking.log(run.key, data=version)
         return place
@@ -325,10 +330,11 @@ class MLOpsClient:
                 continue
             try:
                 versions[path] = self._workspace.data.version(path)
+                is_other = differs(self.project.root, versions[path])
             except MLOpsError as error:
-                _log.warning("this run does not name the version of %s: %s", path, error.message)
+                _log.warning("a run does not wholly know its data %s: %s", path, error.message)
                 continue
-            if differs(self.project.root, versions[path]):
+            if is_other:
                 _log.warning("%s is not what its recorded version says: add it, or use `use_data`", path)
                 run.tracking.log(run.key, tags={"data.modified": "true"})
         for version in versions.values():

@@ -70,7 +70,7 @@ def test_a_run_starts_whatever_is_wrong_with_its_data(
     with caplog.at_level(logging.WARNING), client.start_run() as run:
         pass
     assert client.get_run(run.id).data == ()
-    assert "does not name the version of data/raw" in caplog.text
+    assert "does not wholly know its data data/raw" in caplog.text
 
 
 def test_use_data_gives_exactly_that_version_and_records_it(client: MLOpsClient) -> None:
@@ -275,3 +275,20 @@ def test_a_cannot_write_into_bs_remote(both: tuple[MLOpsClient, MLOpsClient]) ->
     assert a.dvc_push().objects == 1
     assert files(Path(remote_of(b))) == before
     assert len(files(Path(a.workspace.dvc_remote_path))) == 1
+
+
+# -- size ---------------------------------------------------------------------------------------
+
+
+def test_very_many_files_are_told_with_what_would_be_quick(
+    checked: MLOpsClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mlops.data.dvc.store.MANY_FILES", 1)
+    with caplog.at_level(logging.WARNING):
+        checked.dvc_add("data/raw")
+    assert caplog.text == ""
+    write(checked, "data/raw/two.csv")
+    with caplog.at_level(logging.WARNING):
+        checked.dvc_add("data/raw")
+    assert "data/raw has 2 files" in caplog.text
+    assert "mlops:dvc-add data/raw --archive" in caplog.text

@@ -415,3 +415,13 @@ def test_ray_elsewhere_never_gets_our_token(home: Path) -> None:
     bare.prepare()
     assert (bare.ray_address, bare.ray_token()) == ("ray.example:6379", "")
     assert Installation(MLOpsConfig(**config, ray_token="theirs")).ray_token() == "theirs"
+
+
+# -- data ---------------------------------------------------------------------------------------
+
+
+def test_each_project_has_a_path_of_its_own_below_the_data_remote(tmp_path: Path) -> None:
+    here = Installation(MLOpsConfig(home=tmp_path))
+    assert here.data_remote("drilling") == str(tmp_path / "remotes" / "drilling")
+    there = Installation(MLOpsConfig(home=tmp_path, data_remote="s3://bucket/mlops"))
+    assert there.data_remote("drilling") == "s3://bucket/mlops/drilling"

@@ -126,6 +126,13 @@ def _refuse_foreign(root: Path, out: Any, relative: str) -> None:
             "path", str(out), "is recorded outside the project's folder", remedy=f"Mend {out.stage.relpath}."
         )
     check_path(root, relative)
+    if out.hash_info.name != "md5":
+        raise InvalidInput(
+            "path",
+            relative,
+            f"is recorded by DVC 2 ({out.hash_info.name})",
+            remedy="Run `dvc cache migrate --dvc-files` in the project's folder, then commit.",
+        )
     if out.remote not in (None, REMOTE):
         raise InvalidInput(
             "remote",
