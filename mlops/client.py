@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -270,8 +271,8 @@ class MLOpsClient:
         check = partial(check_data, self.project, plain, allow_failed=allow_failed_checks)
         if not archive:
             return self._workspace.data.add(plain, check)
-        checks = check()  # of the folder, before the archive is written
-        return self._workspace.data.add(pack(self.project.name, root, plain), lambda: checks)
+        packed, checks = pack(self.project.name, root, plain, check)
+        return self._workspace.data.add(packed, lambda: checks)
 
     def dvc_push(self, path: str | None = None) -> DataTransfer:
         """Upload what the project's remote lacks; an interrupted push goes on where it was. Raises
@@ -329,7 +330,7 @@ class MLOpsClient:
             if path in versions:
                 continue
             try:
-                versions[path] = self._workspace.data.version(path)
+                versions[path] = replace(self._workspace.data.version(path), declared=True)
                 is_other = differs(self.project.root, versions[path])
             except MLOpsError as error:
                 _log.warning("a run does not wholly know its data %s: %s", path, error.message)

@@ -178,6 +178,13 @@ class MLOpsConfig(BaseSettings):
             raise ValueError("must name a bucket, and no account: that belongs to MLOPS_DATA_REMOTE_OPTIONS")
         return value.rstrip("/")
 
+    @field_validator("data_remote_options")
+    @classmethod
+    def _check_data_remote_options(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        if ours := sorted({"url", "verify", "worktree", "version_aware"} & value.keys()):
+            raise ValueError(f"may not hold {ours[0]}: the platform sets it")
+        return value
+
     @field_validator("hardware_interval_s")
     @classmethod
     def _check_hardware_interval(cls, value: float) -> float:

@@ -111,6 +111,8 @@ class DataVersion:
     remote: str
     checks: tuple[DataCheck, ...] = ()
     """What the project's expectations found when this version was added."""
+    declared: bool = False
+    """Of a run's data: that its project declares the path, and the run was not seen to read it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from mlops.data.git import is_content_hash
 from mlops.entities import DataVersion, Deployment, ModelVersion, Run
 from mlops.errors import (
     ConfigError,
+    DataError,
     DataNotFound,
     InvalidInput,
     InvalidName,
@@ -21,7 +22,6 @@ from mlops.errors import (
 from mlops.registry.reference import find_version
 from mlops.workspace import Workspace
 
-_HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _PAGE = 1000
 _COMMIT = "mlflow.source.git.commit"
 
@@ -42,7 +42,7 @@ class LineageNode:
 
     kind: Kind
     relation: str
-    """What it is to its parent: `used`, `made`, `made by`, `used by`, `served as`; empty of the first."""
+    """What it is to its parent: `used`, `declared`, `made`, `used by`, `served as` and so on; or empty."""
     id: str
     """What names it: a run's id, `name:3`, a data version's hash, a git commit, a deployment's id."""
     name: str
@@ -75,7 +75,7 @@ def trace(workspace: Workspace, reference: str) -> Lineage:
     for way in _order(reference):
         try:
             return tracer.lineage(tracer.ways[way](reference))
-        except (NotFound, InvalidName, InvalidInput):
+        except (NotFound, InvalidName, InvalidInput, DataError):
             continue
     raise NotFound(
         f"project {workspace.info.project_name!r} has no run, model version or data version {reference!r}",
@@ -92,9 +92,14 @@ def _order(reference: str) -> tuple[str, ...]:
     """The likelier first: a path has a separator, an id or a hash 32 hexadecimal digits."""
     if "/" in reference or reference.endswith(".dir"):
         return ("data", "model", "run")
-    if _HASH.fullmatch(reference):
+    if is_content_hash(reference):
         return ("run", "data", "model")
     return ("model", "data", "run")
+
+
+def _relation(run: Run, version: DataVersion) -> str:
+    is_used = any(each.hash == version.hash and not each.declared for each in run.data)
+    return "used by" if is_used else "declared by"
 
 
 class _Tracer:
@@ -131,13 +136,13 @@ class _Tracer:
 
     def of_data(self, reference: str) -> LineageNode:
         version, runs = self._data_and_runs(reference)
-        users = tuple(self._run(run, "used by", tuple(self._made(run))) for run in runs)
+        users = tuple(self._run(run, _relation(run, version), tuple(self._made(run))) for run in runs)
         return self._data(version, "", users)
 
     def _data_and_runs(self, reference: str) -> tuple[DataVersion, list[Run]]:
         """The version that is meant, and the runs that used it. A hash may be of a version that only runs
         know: it was never committed."""
-        if _HASH.fullmatch(reference):
+        if is_content_hash(reference):
             runs = self._runs_with(reference, None)
             known = [each for run in runs for each in run.data if each.hash == reference]
             if not known:
@@ -145,9 +150,18 @@ class _Tracer:
                     self._workspace.info.project_name, reference, remedy="No run used data of that hash."
                 )
             return known[0], runs
-        path, _, rev = reference.partition("@")
-        version = self._workspace.data.version(path, rev or None)
+        version = self._version(reference)
         return version, self._runs_with(version.hash, version.path)
+
+    def _version(self, reference: str) -> DataVersion:
+        """Of `path` or `path@rev`; a path may have an `@` itself."""
+        path, at, rev = reference.rpartition("@")
+        try:
+            return self._workspace.data.version(reference)
+        except DataNotFound:
+            if not at:
+                raise
+            return self._workspace.data.version(path, rev)
 
     def _runs_with(self, digest: str, path: str | None) -> list[Run]:
         found: list[Run] = []
@@ -164,7 +178,8 @@ class _Tracer:
     # -- what is next to it ---------------------------------------------------------------------
 
     def _sources(self, run: Run) -> Iterator[LineageNode]:
-        yield from (self._data(version, "used", ()) for version in run.data)
+        for version in run.data:
+            yield self._data(version, "declared" if version.declared else "used", ())
         commit = run.tags.get(_COMMIT, "")
         if commit:
             facts = {

@@ -14,6 +14,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -33,12 +34,13 @@ def check_data(project: Project, path: str, *, allow_failed: bool = False) -> li
     Raises `DataChecksFailed` unless `allow_failed`; `ConfigError` for a function that cannot be imported. One
     that raises, or that returns nothing, has failed.
     """
-    results = [
-        result
-        for call, target in _relevant(project, path)
-        if (project.root / target).exists()
-        for result in _results(call, _load(project, call), project.root / target)
-    ]
+    with _own_modules(project.root):
+        results = [
+            result
+            for call, target in _relevant(project, path)
+            if (project.root / target).exists()
+            for result in _results(call, _load(project, call), project.root / target)
+        ]
     failed = [f"{each.name}: {each.detail or 'failed'}" for each in results if not each.passed]
     if failed and not allow_failed:
         raise DataChecksFailed(project.name, path, failed)
@@ -77,12 +79,24 @@ def _own_module(project: Project, name: str, file: Path) -> ModuleType:
         raise ImportError(f"{file} is no module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look there
-    sys.path.insert(0, str(project.root))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(project.root))
+    spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _own_modules(root: Path) -> Iterator[None]:
+    """What lies in the project's folder can be imported, also while a check runs, and is forgotten then: the
+    next project may have modules of the same names."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).parent == root:
+                del sys.modules[name]
 
 
 def _results(call: str, function: Callable[[Path], object], target: Path) -> list[DataCheck]:

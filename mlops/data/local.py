@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from mlops.data import git
@@ -81,8 +81,13 @@ class LocalStore:
         checks = tuple(check())
         found.check_quiet()
         with self._locked():
-            entry = self._kept(found, checks)
-            found.check_unchanged()
+            for known in self._index().keys() - {found.path}:
+                if PurePath(known).is_relative_to(found.path) or PurePath(found.path).is_relative_to(known):
+                    raise InvalidInput("path", found.path, f"overlaps with {known}", remedy=f"Add {known}.")
+            try:
+                entry = self._kept(found, checks)
+            finally:  # also in place of a file that is not there any more
+                found.check_unchanged()
             self._record([entry])
         return entry.version
 
@@ -285,13 +290,13 @@ def _contents(target: Path) -> dict[str, str]:
     """What lies at `target`, as `_Entry.files` has it."""
     if target.is_file():
         return {"": _md5(target)}
-    files = (each for each in target.rglob("*") if each.is_file())
+    files = (each for each in target.rglob("*") if each.is_file() or each.is_symlink())
     return {each.relative_to(target).as_posix(): _md5(each) for each in files}
 
 
 def _sound(place: Path) -> bool:
     """Whether the object is there, with the content that its name says."""
-    return place.exists() and _md5(place) == place.stem
+    return place.is_file() and _md5(place) == place.stem
 
 
 def _name(path: str, key: str) -> str:
@@ -299,6 +304,8 @@ def _name(path: str, key: str) -> str:
 
 
 def _md5(file: Path) -> str:
+    if not file.is_file():  # a link to a folder
+        return ""
     with file.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 

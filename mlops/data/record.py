@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from mlops.data.git import is_content_hash
 from mlops.entities import DataCheck, DataVersion
 from mlops.errors import DataError
 
@@ -19,11 +20,14 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def read(project: str, root: Path, path: str) -> DataVersion | None:
     """The version of `path`, relative to `root`, that `<path>.dvc` records, without git's state and the
-    remote; None where there is no such file. Raises `DataError` for a damaged one."""
+    remote; None where there is no such file, or one that `mlops:dvc-add` has not made: DVC tells of it.
+    Raises `DataError` for a damaged one."""
     file = root / f"{path}.dvc"
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
         output = next(each for each in content["outs"] if "md5" in each)
+        if not _is_ours(content, output, Path(path).name):
+            return None
         return DataVersion(
             project=project,
             path=path,
@@ -49,6 +53,18 @@ def read(project: str, root: Path, path: str) -> DataVersion | None:
         raise DataError(
             f"{file} is damaged", remedy="Restore it from git, or add the data again.", path=path
         ) from error
+
+
+def _is_ours(content: dict[str, Any], output: dict[str, Any], name: str) -> bool:
+    return (
+        output["path"] == name
+        and len(content["outs"]) == 1
+        and not content.keys() & {"wdir", "deps"}
+        and "remote" not in output
+        and output.get("cache", True) is True
+        and output.get("hash") == "md5"
+        and is_content_hash(str(output["md5"]))
+    )
 
 
 def checks_of(meta: Any) -> tuple[DataCheck, ...]:

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlops.data.paths import TOOLS, check_path
 from mlops.entities import DataVersion
-from mlops.errors import DataChanging, DataNotFound, InvalidInput
+from mlops.errors import DataChanging, DataError, DataNotFound, InvalidInput
+from mlops.project import FILE_NAME
 
 MANY_FILES = 10_000
 """Above it a push or a pull, which asks the remote for each file, takes minutes."""
 
 _Stat = tuple[int, int, int]
-_TOOLS = (".dvc", ".git")
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,13 @@ class Survey:
 def survey(project: str, root: Path, path: str) -> Survey:
     """Look at `path`, relative to `root`.
 
-    Raises `DataNotFound`; `InvalidInput` for a symbolic link out of `root`, for what is neither file nor
-    folder, and for a folder without files.
+    Raises `DataNotFound`; `InvalidInput` for a symbolic link out of `root`, to a folder or to nothing, for
+    what is another project's, for what is neither file nor folder, and for a folder without files.
     """
     target = root / path
+    for each in (target, *target.parents[: len(Path(path).parts) - 1]):
+        if each.is_symlink():
+            _check_link(each, path, root)
     if not target.exists():
         raise DataNotFound(project, path)
     if not (target.is_file() or target.is_dir()):
@@ -87,12 +91,15 @@ def open_for_writing(file: Path) -> bool:
     if sys.platform != "linux":
         return False
     import fcntl
+    import signal
 
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:
+        # A writer that comes while the lease is held is told by a signal, whose default would end us.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
@@ -104,11 +111,15 @@ def open_for_writing(file: Path) -> bool:
 
 def _stats(root: Path, path: str) -> Iterator[tuple[str, _Stat]]:
     target = root / path
-    if not target.is_dir():
-        if target.exists():
+    try:
+        if target.is_dir():
+            yield from _below(str(target), path, root)
+        elif target.exists():
             yield path, _stat(target.stat())
-        return
-    yield from _below(str(target), path, root.resolve())
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error}", remedy="Check its permissions and the disk.", path=path
+        ) from error
 
 
 def _below(folder: str, path: str, root: Path) -> Iterator[tuple[str, _Stat]]:
@@ -116,16 +127,19 @@ def _below(folder: str, path: str, root: Path) -> Iterator[tuple[str, _Stat]]:
         for entry in entries:
             name = f"{path}/{entry.name}"
             try:
+                if entry.name in TOOLS or entry.name == FILE_NAME:
+                    problem = "belongs to a repository or to another project"
+                    raise InvalidInput("path", name, problem, remedy="Data is added without it.")
                 if entry.is_symlink():
                     _check_link(Path(entry.path), name, root)
                 if entry.is_dir():
-                    if entry.name in _TOOLS:
-                        raise InvalidInput(
-                            "path", name, "belongs to a repository", remedy="Data is added without it."
-                        )
                     yield from _below(entry.path, name, root)
-                else:
+                elif entry.is_file():
                     yield name, _stat(entry.stat())
+                else:
+                    raise InvalidInput(
+                        "path", name, "is neither a file nor a folder", remedy="Add plain files."
+                    )
             except FileNotFoundError:  # removed meanwhile
                 continue
 
@@ -137,13 +151,14 @@ def _check_link(link: Path, name: str, root: Path) -> None:
         )
     if not link.exists():
         raise InvalidInput("path", name, "is a symbolic link to nothing", remedy="Remove the link.")
-    if not link.resolve().is_relative_to(root):
+    if not link.resolve().is_relative_to(root.resolve()):
         raise InvalidInput(
             "path",
             name,
             "is a symbolic link out of the project's folder",
             remedy="Replace the link by the file itself.",
         )
+    check_path(root, link.resolve().relative_to(root.resolve()).as_posix())
 
 
 def _stat(found: os.stat_result) -> _Stat:

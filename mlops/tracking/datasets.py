@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlops.entities import DataVersion
 
-CONTEXT = "training"
+USED, DECLARED = "training", "declared"
+"""MLflow's contexts of an input."""
+_CONTEXT = "mlflow.data.context"
 _REVISION, _DIRTY, _REMOTE = "mlops.git_revision", "mlops.git_dirty", "mlops.remote"
 
 
@@ -19,7 +21,7 @@ def dataset_input(data: DataVersion) -> dict[str, Any]:
     it: what holds of this run alone is in the input's tags.
     """
     tags = {
-        "mlflow.data.context": CONTEXT,
+        _CONTEXT: DECLARED if data.declared else USED,
         _REVISION: data.git_revision or "",
         _DIRTY: str(data.git_dirty).lower(),
         _REMOTE: data.remote,
@@ -38,13 +40,21 @@ def dataset_input(data: DataVersion) -> dict[str, Any]:
 
 def data_versions(project: str, found: Mapping[str, Any]) -> tuple[DataVersion, ...]:
     """The data versions in MLflow's JSON of a run; datasets of another kind, which autologging adds, are left
-    out."""
+    out, and so is what is only declared of a path of which the run used a version."""
     inputs = found.get("inputs", {}).get("dataset_inputs", [])
-    return tuple(
+    versions = (
         _version(project, each["dataset"], {tag["key"]: tag.get("value", "") for tag in each.get("tags", [])})
         for each in inputs
         if each.get("dataset", {}).get("source_type") == "dvc"
     )
+    return used_data(versions)
+
+
+def used_data(versions: Iterable[DataVersion]) -> tuple[DataVersion, ...]:
+    """A run's data without what is only declared of a path of which it used a version."""
+    found = tuple(versions)
+    used = {version.path for version in found if not version.declared}
+    return tuple(version for version in found if not version.declared or version.path not in used)
 
 
 def _version(project: str, dataset: Mapping[str, Any], tags: Mapping[str, str]) -> DataVersion:
@@ -58,6 +68,7 @@ def _version(project: str, dataset: Mapping[str, Any], tags: Mapping[str, str]) 
         git_revision=tags.get(_REVISION) or source.get("git_revision"),
         git_dirty=tags.get(_DIRTY) == "true",
         remote=tags.get(_REMOTE) or str(source.get("remote", "")),
+        declared=tags.get(_CONTEXT) == DECLARED,
     )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mlops.entities import DataVersion, Run, RunStatus
 from mlops.errors import InvalidInput, MetricNotFound, RunEnded, RunNotFound, RunOpen
+from mlops.tracking.datasets import used_data
 from mlops.tracking.records import check_artifact, check_records, check_tags, check_unchanged
 from mlops.tracking.results import MetricHistory, MetricPoint, Runs
 from mlops.tracking.sampling import check_max_points, downsampled, last_of
@@ -99,7 +100,8 @@ class MemoryTracker:
             run.tags.update(records.tags)
             if data is not None:
                 kept = replace(data, checks=())  # the .dvc file has them
-                self._runs[run.key] = replace(run, data=(*(each for each in run.data if each != kept), kept))
+                others = (each for each in run.data if each != kept)
+                self._runs[run.key] = replace(run, data=used_data((*others, kept)))
 
     def metric_writer(self, run_id: str) -> Callable[[Mapping[str, float], int], None]:
         """See `RunWriter.metric_writer`."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlops.entities import Run
 from mlops.errors import InvalidInput
-from mlops.tracking.datasets import CONTEXT
+from mlops.tracking.datasets import DECLARED, USED
 from mlops.tracking.results import Runs
 
 _KIND = r"(?:(?P<kind>metrics?|params?|tags?|attributes?|datasets?|run)\.)?"
@@ -127,7 +127,7 @@ def _of_datasets(run: Run, key: str) -> list[str]:
     values = {
         "name": [data.path for data in run.data],
         "digest": [data.hash for data in run.data],
-        "context": [CONTEXT] * bool(run.data),
+        "context": [DECLARED if data.declared else USED for data in run.data],
     }
     if key not in values:
         raise InvalidInput(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.bench import (
     command_line,
+    data,
     hardware,
     stack,
     tracking_history,
@@ -25,6 +26,7 @@ from tests.bench.result import HEADER, Result
 
 SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "command-line": lambda _: command_line.run(),
+    "data": lambda _: data.run(),
     "hardware": lambda _: hardware.run(),
     "stack": lambda _: stack.run(),
     "tracking-latency": tracking_latency.run,

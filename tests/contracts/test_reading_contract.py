@@ -68,6 +68,21 @@ def test_a_run_tells_the_data_it_used_and_is_found_by_it(tracker: RunTracker) ->
         tracker.search_runs("dataset.color = 'x'")
 
 
+def test_what_is_declared_gives_way_to_what_is_used(tracker: RunTracker) -> None:
+    declared = DataVersion(
+        "contract-a", "data/raw", f"{uuid.uuid4().hex}.dir", 9, 1, "abc", False, "/remotes/a", declared=True
+    )
+    used = replace(declared, hash=f"{uuid.uuid4().hex}.dir", declared=False)
+    other = replace(declared, path="labels.csv")
+    run = start(tracker)
+    tracker.log(run.id, data=declared)
+    tracker.log(run.id, data=other)
+    assert set(tracker.get_run(run.key).data) == {declared, other}
+    tracker.log(run.id, data=used)
+    assert set(tracker.get_run(run.key).data) == {used, other}
+    assert [each.key for each in tracker.search_runs(f"dataset.digest = '{used.hash}'")] == [run.key]
+
+
 def test_runs_are_read_page_by_page(tracker: RunTracker) -> None:
     group = uuid.uuid4().hex
     keys = [start(tracker, f"r{i}", group=group).key for i in range(5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_a_run_names_the_declared_data_by_itself(client: MLOpsClient) -> None:
     with client.start_run() as run:
         pass
     (data,) = client.get_run(run.id).data
-    assert data == version
+    assert data == replace(version, declared=True)
     assert (data.files, data.size_bytes, data.git_dirty) == (2, 3, True)
     tags = client.get_run(run.id).tags
     assert tags["data.hash"] == version.hash

@@ -134,7 +134,9 @@ def test_mlflow_uri_with_a_password_is_refused_without_showing_it(monkeypatch: p
     assert "swordfish" not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("value", ["swordfish", '["swordfish"]', '{"secret_access_key": 3}', '{"swordfish'])
+@pytest.mark.parametrize(
+    "value", ["swordfish", '["swordfish"]', '{"secret_access_key": 3}', '{"swordfish', '{"url": "swordfish"}']
+)
 def test_remote_options_that_cannot_be_read_are_named_and_not_shown(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_model_leads_back_to_its_run_its_data_and_its_code(served: MLOpsClient
         assert shape(served.lineage(reference).root) == [
             (0, "", "model version", "net:1"),
             (1, "made by", "run", "fit 2"),
-            (2, "used", "data version", "data/raw"),
+            (2, "declared", "data version", "data/raw"),
             (2, "ran", "code", "git c0ffeec0"),
             (1, "served as", "deployment", "running"),
         ]
@@ -78,7 +78,7 @@ def test_a_model_leads_back_to_its_run_its_data_and_its_code(served: MLOpsClient
 def test_a_data_version_leads_to_runs_models_and_deployments(served: MLOpsClient) -> None:
     wanted = [
         (0, "", "data version", "data/raw"),
-        (1, "used by", "run", "fit 2"),
+        (1, "declared by", "run", "fit 2"),
         (2, "made", "model version", "net:1"),
         (3, "served as", "deployment", "running"),
     ]
@@ -95,11 +95,36 @@ def test_a_run_leads_both_ways(served: MLOpsClient) -> None:
     for reference in (newest.id, newest.key, f"run:{newest.id}"):
         assert shape(served.lineage(reference).root) == [
             (0, "", "run", "fit 2"),
-            (1, "used", "data version", "data/raw"),
+            (1, "declared", "data version", "data/raw"),
             (1, "ran", "code", "git c0ffeec0"),
             (1, "made", "model version", "net:1"),
             (2, "served as", "deployment", "running"),
         ]
+
+
+def test_what_a_run_used_stands_for_what_was_declared(client: MLOpsClient) -> None:
+    with client.start_run("on the first") as run:
+        client.use_data("data/raw", rev="v1")
+    first = client.data_version("data/raw", "v1").hash
+    assert [(node.relation, node.id) for node in client.lineage(run.id).root.children][:1] == [
+        ("used", first)
+    ]
+    assert [data.hash for data in client.get_run(run.id).data] == [first]
+    users = client.lineage("data/raw@v1").root.children
+    assert {(node.relation, node.name) for node in users} == {
+        ("used by", "on the first"),
+        ("declared by", "fit 1"),
+    }
+    assert [node.name for node in client.lineage("data/raw@v2").root.children] == ["fit 2"]
+
+
+def test_a_path_may_have_an_at_itself(client: MLOpsClient) -> None:
+    write(client, "data/a@b", "1")
+    version = client.dvc_add("data/a@b")
+    assert client.lineage("data/a@b").root.id == version.hash
+    git(client.project.root, "add", "-A", ".")
+    git(client.project.root, "commit", "-qm", "at")
+    assert client.lineage("data/a@b@HEAD").root.id == version.hash
 
 
 def test_without_a_gateway_deployments_are_told_to_be_unknown(client: MLOpsClient) -> None:
@@ -150,7 +175,7 @@ def test_the_tree_is_drawn_and_is_json(served: MLOpsClient) -> None:
     lines = list(_lines(found.root))
     assert lines[0].startswith("model version net:1  sklearn  champion")
     assert lines[1].startswith("├── made by run fit 2")
-    assert lines[2].startswith("│   ├── used data version data/raw")
+    assert lines[2].startswith("│   ├── declared data version data/raw")
     assert "1 file  2 B  git " in lines[2]
     assert lines[3].startswith("│   └── ran code git c0ffeec0")
     assert lines[4].startswith("└── served as deployment running")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from mlops.client import MLOpsClient
 from mlops.data.dvc import garbage
 from mlops.data.dvc.store import DvcStore
 from mlops.entities import DataGarbage
-from mlops.errors import Conflict, DataError
+from mlops.errors import Conflict, DataError, InvalidInput
 from mlops.installation import Installation
 from mlops.storage import cache_links, collect_garbage
 from tests.data_projects import files, git, installation_in, join, repository, write
@@ -46,7 +48,7 @@ def cached(client: MLOpsClient) -> set[str]:
 def configure(client: MLOpsClient, key: str, value: str) -> None:
     """As `dvc config cache.<key>` does."""
     subprocess.run(
-        [Path(sys.executable).with_name("dvc"), "config", f"cache.{key}", value],
+        [Path(sys.executable).with_name("dvc"), "config", "--local", f"cache.{key}", value],
         cwd=client.project.root,
         check=True,
         capture_output=True,
@@ -121,6 +123,43 @@ def test_every_ref_counts(installation: Installation, alpha: MLOpsClient) -> Non
         assert files(alpha.use_data("raw", rev=rev)) == {"f.csv": text.encode()}
 
 
+def test_the_index_and_where_a_project_was_count_too(installation: Installation, tmp_path: Path) -> None:
+    top = repository(tmp_path / "git")
+    old = join(installation, top / "old" / "alpha")
+    before = add(old, "before it moved", commit=True)
+    git(top, "branch", "before")
+    (top / "old/alpha").rename(top / "alpha")
+    git(top, "add", "-A", ".")
+    git(top, "commit", "-qm", "moved")
+    alpha = join(installation, top / "alpha")
+    staged = add(alpha, "staged")
+    write(alpha, "raw/f.csv", "in neither index nor commit")
+    git(top, "stash", "list")
+    alpha.dvc_add("raw")
+    lost = alpha.data_version("raw").hash
+    git(top, "reset", "-q")
+    git(top, "stash", "list")
+    (alpha.project.root / "raw.dvc").write_text(
+        (alpha.project.root / "raw.dvc").read_text().replace(lost, staged)
+    )
+    git(top, "add", "-A", ".")
+    add(alpha, "now")
+    git(top, "update-index", "--cacheinfo", f"100644,{blob_of(top, staged)},alpha/raw.dvc")
+    only(collect_garbage(installation, remove=True))
+    assert cached_of(alpha, before) <= cached(alpha)
+    assert cached_of(alpha, staged) <= cached(alpha)
+    assert lost not in cached(alpha)
+
+
+def blob_of(top: Path, digest: str) -> str:
+    """A .dvc file that names a version, as git keeps it."""
+    file = top / "alpha/other.txt"
+    file.write_text(f"outs:\n- md5: {digest}\n  hash: md5\n  path: raw\n")
+    made = git(top, "hash-object", "-w", str(file))
+    file.unlink()
+    return made
+
+
 def test_what_a_run_used_is_kept_and_can_be_used_again(
     installation: Installation, alpha: MLOpsClient
 ) -> None:
@@ -139,6 +178,9 @@ def test_views_that_nothing_needs_go_with_it(installation: Installation, alpha: 
     place = alpha.use_data("raw")
     add(alpha, "now")
     kept = alpha.use_data("raw")
+    assert (only(collect_garbage(installation)).objects, only(collect_garbage(installation)).views) == (0, 0)
+    for each in (place, kept):  # two days ago
+        os.utime(each.parent, (time.time() - 2 * 86400,) * 2)
     found = only(collect_garbage(installation, remove=True))
     assert (found.objects, found.views) == (2, 1)
     assert not place.exists()
@@ -182,20 +224,77 @@ def test_a_project_that_is_gone_stops_it(
     assert lost in cached(alpha)
 
 
-def test_a_ref_that_cannot_be_read_stops_it(installation: Installation, alpha: MLOpsClient) -> None:
+def test_a_working_tree_that_cannot_be_read_stops_it(installation: Installation, alpha: MLOpsClient) -> None:
     lost = add(alpha, "lost")
-    root = alpha.project.root
-    (root / "broken.dvc").write_text("outs: 3")
-    git(root, "add", "-A", ".")
-    git(root, "commit", "-qm", "broken")
-    git(root, "tag", "broken")
-    git(root, "rm", "-q", "broken.dvc")
-    git(root, "commit", "-qm", "mended")
     add(alpha, "now")
+    (alpha.project.root / "broken.dvc").write_text("outs: 3")
     with pytest.raises(DataError, match="cannot be read") as caught:
         collect_garbage(installation, remove=True)
     assert "nothing was removed" in caught.value.remedy
     assert lost in cached(alpha)
+
+
+def test_a_repository_that_git_does_not_tell_of_stops_it(
+    installation: Installation, alpha: MLOpsClient
+) -> None:
+    lost = add(alpha, "lost", commit=True)
+    add(alpha, "now")
+    (alpha.project.root.parent / ".git/refs/heads/broken").write_text("0" * 39 + "1\n")
+    with pytest.raises(DataError, match="git does not tell"):
+        collect_garbage(installation, remove=True)
+    assert lost in cached(alpha)
+
+
+def test_a_listing_that_only_an_absent_remote_may_have_stops_it(
+    installation: Installation, alpha: MLOpsClient
+) -> None:
+    kept = add(alpha, "of a tag", commit=True)
+    git(alpha.project.root, "tag", "v1")
+    alpha.dvc_push()
+    add(alpha, "now", commit=True)
+    (alpha.project.root / ".dvc/cache/files/md5" / kept[:2] / kept[2:]).unlink()
+    remote = Path(alpha.workspace.dvc_remote_path)
+    remote.rename(remote.with_name("away"))
+    before = cached(alpha)
+    with pytest.raises(DataError, match="is not there") as caught:
+        collect_garbage(installation, remove=True)
+    assert "nothing was removed" in caught.value.remedy
+    assert cached(alpha) == before
+    remote.with_name("away").rename(remote)
+    assert only(collect_garbage(installation, remove=True)).objects == 0
+    assert files(alpha.use_data("raw", rev="v1")) == {"f.csv": b"of a tag"}
+
+
+def test_a_cache_among_the_remotes_is_refused(
+    installation: Installation, alpha: MLOpsClient, tmp_path: Path
+) -> None:
+    """It has the layout of a remote: another project's pushed data would be this one's garbage."""
+    beta = join(installation, tmp_path / "git/beta")
+    add(beta, "of beta")
+    beta.dvc_push()
+    before = files(Path(beta.workspace.dvc_remote_path))
+    configure(alpha, "dir", beta.workspace.dvc_remote_path)
+    with pytest.raises(InvalidInput, match="among the data remotes"):
+        collect_garbage(installation, remove=True)
+    with pytest.raises(InvalidInput, match="among the data remotes"):
+        alpha.dvc_status()
+    assert files(Path(beta.workspace.dvc_remote_path)) == before
+
+
+def test_what_is_no_hash_is_no_path(installation: Installation, alpha: MLOpsClient, tmp_path: Path) -> None:
+    victim = tmp_path / "victim.dir"
+    victim.write_text("mine")
+    add(alpha, "now")
+    climb = "aa/" + "../" * 12 + str(victim).lstrip("/")
+    evil = alpha.project.root / "evil.dvc"
+    evil.write_text(f"outs:\n- md5: {climb}\n  hash: md5\n  path: evil\n")
+    git(alpha.project.root, "add", "-A", ".")
+    git(alpha.project.root, "commit", "-qm", "evil")
+    collect_garbage(installation, remove=True)
+    for verb in (alpha.dvc_checkout, alpha.dvc_pull, alpha.dvc_push, alpha.dvc_status):
+        with pytest.raises(InvalidInput):
+            verb()
+    assert victim.read_text() == "mine"
 
 
 KILLED_RUN = """

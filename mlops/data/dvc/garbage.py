@@ -19,8 +19,8 @@ from mlops.data.dvc.store import VIEWS, DvcStore
 from mlops.entities import DataGarbage
 from mlops.errors import DataError, DataMissing, MLOpsError
 
-_PART_S = 3600.0
-"""What is left of a view that was being made, older than this, is nobody's."""
+FRESH_S = 86400.0
+"""A version that was brought here for `use_data` within a day is needed: its run may be yet to come."""
 
 
 @dataclass
@@ -75,48 +75,49 @@ def _collected(
 
 
 def _needed(session: DvcSession, repo: Any, objects: Objects, used: Iterable[str]) -> set[str]:
-    """The hashes of all objects that a project needs."""
+    """The hashes of all objects that a project needs. Whatever looks like one in the .dvc files of git's
+    commits and index counts: too much is kept rather than too little."""
     from dvc_data.hashfile.hash_info import HashInfo
 
-    infos = {HashInfo("md5", each) for each in used}
-    infos |= _recorded(session, repo, "the working tree")
-    for commit in git.tips(session.root):
-        infos |= _at(session, repo, commit)
-    needed = {str(info.value) for info in infos}
-    for info in infos:
-        if info.isdir:
-            needed |= {str(each.value) for each in _listed(objects, info)}
+    hashes = {each for each in used if git.is_content_hash(each)}
+    hashes |= _recorded(session, repo)
+    hashes |= git.hashes(session.root, git.tips(session.root))
+    hashes |= {view.name for view in _views(session.root) if _is_fresh(view)}
+    needed = set(hashes)
+    for each in hashes:
+        if each.endswith(".dir"):
+            needed |= {str(info.value) for info in _listed(session, objects, HashInfo("md5", each))}
     return needed
 
 
-def _at(session: DvcSession, repo: Any, commit: str) -> set[Any]:
-    from dvc.exceptions import NotDvcRepoError
-
+def _recorded(session: DvcSession, repo: Any) -> set[str]:
+    """What the working tree records, by DVC, which knows every way to record it."""
     try:
-        with repo.switch(commit):
-            return _recorded(session, repo, f"commit {commit[:8]}")
-    except NotDvcRepoError:  # from before the project was there
-        return set()
-
-
-def _recorded(session: DvcSession, repo: Any, where: str) -> set[Any]:
-    try:
-        return {out.hash_info for out in repo.index.outs if out.use_cache and out.hash_info}
+        found = {str(out.hash_info.value) for out in repo.index.outs if out.use_cache and out.hash_info}
     except Exception as error:
         raise DataError(
-            f"what {where} of project {session.project!r} records cannot be read: {error}",
-            remedy="Mend its .dvc files, or delete the ref; nothing was removed.",
+            f"what the working tree of project {session.project!r} records cannot be read: {error}",
+            remedy="Mend its .dvc files; nothing was removed.",
             project=session.project,
         ) from error
+    return {each for each in found if git.is_content_hash(each)}
 
 
-def _listed(objects: Objects, info: Any) -> Iterable[Any]:
+def _listed(session: DvcSession, objects: Objects, info: Any) -> Iterable[Any]:
     """The files of a folder. Its listing is fetched where the cache lacks it; where it is nowhere, nothing of
-    the folder can be reached any more."""
+    the folder can be reached any more. Raises `DataError` when the remote is not there to be asked."""
     output = Output(path=str(info.value), info=info, size_bytes=0, files=0)
     try:
         objects.fetch_listings([output])
-    except DataMissing:
+    except DataMissing as error:
+        remote = objects.remote
+        if not remote.fs.exists(remote.path):
+            raise DataError(
+                f"which files {info.value} of project {session.project!r} has is not known: the cache lacks"
+                f" its listing, and the remote {session.remote} is not there",
+                remedy="Make the remote reachable; nothing was removed.",
+                project=session.project,
+            ) from error
         return ()
     return objects.entries(output).values()
 
@@ -129,7 +130,7 @@ def _judged(path: str, found: _Found, remove: bool) -> DataGarbage:
     garbage = [oid for oid in cache.all() if oid not in found.needed]
     places = [Path(cache.oid_to_path(oid)) for oid in garbage]
     size = sum(place.stat().st_size for place in places)
-    views = [view for root in found.roots for view in _views(root, found.needed)]
+    views = [view for root in found.roots for view in _views(root) if view.name not in found.needed]
     unpushed = _unpushed(found, garbage)
     if remove:
         for view in views:
@@ -147,12 +148,17 @@ def _judged(path: str, found: _Found, remove: bool) -> DataGarbage:
     )
 
 
-def _views(root: Path, needed: set[str]) -> Iterator[Path]:
+def _views(root: Path) -> Iterator[Path]:
+    """The views of versions; by their names, since the folder may be anything's by a link."""
     folder = root / VIEWS
     for view in folder.iterdir() if folder.is_dir() else ():
-        is_part = view.name.startswith(".")
-        if (is_part and time.time() - view.stat().st_mtime > _PART_S) or not (is_part or view.name in needed):
+        if git.is_content_hash(view.name) and not view.is_symlink():
             yield view
+
+
+def _is_fresh(view: Path) -> bool:
+    """Whether somebody may be about to use it in a run."""
+    return time.time() - view.stat().st_mtime < FRESH_S
 
 
 def _unpushed(found: _Found, garbage: list[str]) -> int | None:

@@ -7,10 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlops.data import git
 from mlops.data.dvc.outputs import Output
 from mlops.data.dvc.session import DvcSession, first_line
+from mlops.data.paths import TOOLS
 from mlops.entities import DataTransfer
-from mlops.errors import DataCorrupted, DataError, DataMissing, MLOpsError
+from mlops.errors import DataCorrupted, DataError, DataMissing
+
+_NO_NAMES = ("", ".", "..", *TOOLS)
 
 
 class Objects:
@@ -49,10 +53,20 @@ class Objects:
         return found
 
     def tree(self, output: Output) -> Any:
-        """The listing of a folder, from the cache."""
+        """The listing of a folder, from the cache. Raises `DataError` for one that names what is not below
+        the folder: whoever writes a .dvc file chooses the listing."""
         from dvc_data.hashfile.tree import Tree
 
-        return Tree.load(self.cache, output.info)
+        listing = Tree.load(self.cache, output.info)
+        for key, _, info in listing:
+            if not git.is_content_hash(str(info.value)) or any(part in _NO_NAMES for part in key):
+                raise DataError(
+                    f"the listing of {output.path!r} ({output.hash}) names {'/'.join(key)!r}, no file of it",
+                    remedy="It was not made by `mlops:dvc-add`: use another version.",
+                    project=self._session.project,
+                    path=output.path,
+                )
+        return listing
 
     def entries(self, output: Output) -> dict[tuple[str, ...], Any]:
         """The files of an output, of a folder by parts of their paths; the listing must be in the cache."""
@@ -61,17 +75,26 @@ class Objects:
         return {key: info for key, _, info in self.tree(output)}
 
     def meta(self, output: Output) -> Any:
-        """DVC's Meta of an output whose objects are all in the cache."""
+        """DVC's Meta of an output; of a folder, the listing must be in the cache."""
         from dvc_data.hashfile.meta import Meta
 
         files = list(self.entries(output).values())
-        size = sum(self.place(info).stat().st_size for info in files)
+        size = sum(self._size(info) for info in files)
         return Meta(size=size, nfiles=len(files) if output.is_folder else None, isdir=output.is_folder)
 
     def measured(self, output: Output) -> Output:
-        """The output with its size and files, as they are in the cache."""
+        """The output with its size and files, as they are in the cache or on the remote; raises
+        `FileNotFoundError`."""
         meta = self.meta(output)
         return replace(output, size_bytes=meta.size, files=meta.nfiles or 1)
+
+    def _size(self, info: Any) -> int:
+        place = self.place(info)
+        return int(
+            place.stat().st_size
+            if place.exists()
+            else self.remote.fs.size(self.remote.oid_to_path(info.value))
+        )
 
     def rehash(self, infos: Iterable[Any]) -> None:
         """Remove from the cache what has another content than its hash says, whatever DVC knows of it."""
@@ -114,31 +137,31 @@ class Objects:
     # -- moving ---------------------------------------------------------------------------------
 
     def push(self, outputs: Sequence[Output]) -> DataTransfer:
-        """Upload what the remote lacks; a folder's listing goes last."""
-        from dvc.fs.callbacks import TqdmCallback
-
+        """Upload what the remote lacks; a folder's listing last, since it promises its files."""
         known = [output for output in outputs if not self.unsound([output.info])]
         lost = [output.path for output in outputs if output not in known]
         names = self.names(known)
-        missing: list[str] = []
-        with TqdmCallback(desc="Pushing", unit="file") as bar:
-            sent, failed = self._repo.cloud.transfer(
-                self.cache,
-                self.remote,
-                set(names),
-                cache_odb=self.cache,
-                callback=bar,
-                validate_status=lambda status: missing.extend(names[each] for each in status.missing),
-            )
+        new = self.not_on_remote(names)
+        missing = set(self.unsound(new))
+        failed = self._copy(self.remote, [info for info in new if not info.isdir and info not in missing])
+        whole = [
+            output.info
+            for output in known
+            if output.is_folder
+            and output.info in new
+            and (missing | failed.keys()).isdisjoint(self.entries(output).values())
+        ]
+        failed |= self._copy(self.remote, whole)
         if failed:
-            self._raise_failed("push", [names[each] for each in failed])
+            raise self._refused("push", {names[info]: error for info, error in failed.items()})
         # A folder whose listing is on the remote was sent from elsewhere: it is not this machine's to push.
         lost = [
             output.path for output in outputs if output.path in lost and self.not_on_remote([output.info])
         ]
         if missing or lost:
-            raise DataMissing(self._session.project, self._session.remote, sorted({*missing, *lost}))
-        return self._moved(sent)
+            absent = sorted({*(names[info] for info in missing), *lost})
+            raise DataMissing(self._session.project, self._session.remote, absent)
+        return self._moved(new)
 
     def fetch(self, outputs: Sequence[Output]) -> DataTransfer:
         """Download what the cache lacks, and verify it. Raises `DataMissing`, `DataCorrupted`."""
@@ -157,28 +180,49 @@ class Objects:
 
     def _bring(self, names: dict[Any, str]) -> DataTransfer:
         lacking = self.unsound(names)
-        if not lacking:
-            return DataTransfer(0, 0)
-        self._repo.cloud.pull(lacking, odb=self.remote)
-        still = [info for info in lacking if not self.cached(info)]
-        if not still:
-            return self._moved(lacking)
-        absent = self.not_on_remote(still)
-        damaged = sorted(f"{names[info]} ({info.value})" for info in still if info not in absent)
-        raise self._nowhere(damaged, sorted(names[info] for info in absent))
-
-    def _nowhere(self, damaged: list[str], absent: list[str]) -> MLOpsError:
+        failed = self._copy(self.cache, lacking)
         project, remote = self._session.project, self._session.remote
-        return DataCorrupted(project, remote, damaged) if damaged else DataMissing(project, remote, absent)
+        if damaged := [info for info in lacking if info not in failed and not self.cached(info)]:
+            raise DataCorrupted(project, remote, sorted(f"{names[info]} ({info.value})" for info in damaged))
+        absent = [info for info, error in failed.items() if isinstance(error, FileNotFoundError)]
+        if refused := failed.keys() - absent:
+            raise self._refused("pull", {names[info]: failed[info] for info in refused})
+        if absent:
+            raise DataMissing(project, remote, sorted(names[info] for info in absent))
+        return self._moved(lacking)
 
-    def _raise_failed(self, verb: str, names: list[str]) -> None:
-        reasons = self._session.troubles
-        raise DataError(
-            f"{len(names)} objects could not be {verb}ed, {min(names)} among them"
-            + (f": {first_line(reasons[0])}" if reasons else ""),
-            remedy=f"Check the remote {self._session.remote} and {verb} again: what was sent stays.",
+    def _copy(self, target: Any, infos: Sequence[Any]) -> dict[Any, BaseException]:
+        """Copy objects to the remote, or from it to the cache; returns which of them could not be, and why.
+        DVC's own transfer tells neither, and asks first: of a remote in a folder it then removes what it
+        finds damaged. What arrives in the cache is verified, and does not stay when it is damaged."""
+        from dvc.fs.callbacks import TqdmCallback
+
+        to_cache = target is self.cache
+        source = self.remote if to_cache else self.cache
+        wanted = {str(info.value): info for info in infos}
+        failed: dict[Any, BaseException] = {}
+        if wanted:
+            with TqdmCallback(desc="Fetching" if to_cache else "Pushing", unit="file") as bar:
+                target.add(
+                    [source.oid_to_path(oid) for oid in wanted],
+                    source.fs,
+                    list(wanted),
+                    callback=bar,
+                    check_exists=False,
+                    verify=to_cache,
+                    batch_size=target.fs.jobs,
+                    on_error=lambda oid, error: failed.update({wanted[oid]: error}),
+                )
+        return failed
+
+    def _refused(self, verb: str, failed: dict[str, BaseException]) -> DataError:
+        first = min(failed)
+        return DataError(
+            f"{len(failed)} objects could not be {verb}ed, {first} among them: {first_line(failed[first])}",
+            remedy=f"Check the remote {self._session.remote} and the disk, and {verb} again: what was moved"
+            " stays.",
             project=self._session.project,
-            files=sorted(names)[:100],
+            files=sorted(failed)[:100],
         )
 
     def _moved(self, infos: Iterable[Any]) -> DataTransfer:

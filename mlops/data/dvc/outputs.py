@@ -27,6 +27,7 @@ class Output:
     size_bytes: int
     """0 where it is not recorded."""
     files: int
+    """0 of a version that is known by its hash alone."""
     checks: tuple[DataCheck, ...] = ()
     dvc_file: str | None = None
     """The .dvc file that records it; None of a pipeline's output, which dvc.lock records."""
@@ -76,9 +77,9 @@ def recorded(
         return [_by_hash(repo, project, root, plain, rev)]
     with at_revision(repo, project, root, rev):
         found = [
-            _output(root, out, _relative(repo, out))
+            _output(root, out, relative_path(repo, out))
             for out in repo.index.outs
-            if out.use_cache and out.hash_info and plain in (None, _relative(repo, out))
+            if out.use_cache and out.hash_info and plain in (None, relative_path(repo, out))
         ]
     if plain is not None and not found:
         if rev is None:
@@ -96,13 +97,15 @@ def _by_hash(repo: Any, project: str, root: Path, plain: str | None, rev: str) -
 
     if plain is None:
         raise InvalidInput("rev", rev, "is the hash of one path's version", remedy="Name the path, too.")
-    for now in recorded(repo, project, root):
-        if now.path == plain and now.hash == rev:
-            return now
-    return Output(path=plain, info=HashInfo("md5", rev), size_bytes=0, files=0)
+    try:
+        (now,) = recorded(repo, project, root, plain)
+    except DataNotFound as error:  # a hash says nothing of a path that has no version
+        raise RevisionNotFound(project, rev, plain) from error
+    return now if now.hash == rev else Output(path=plain, info=HashInfo("md5", rev), size_bytes=0, files=0)
 
 
-def _relative(repo: Any, out: Any) -> str:
+def relative_path(repo: Any, out: Any) -> str:
+    """Of an output, relative to the project's folder; empty where it is outside."""
     return PurePosixPath(repo.fs.relpath(out.fs_path, repo.root_dir)).as_posix() if out.is_in_repo else ""
 
 
@@ -133,6 +136,13 @@ def _refuse_foreign(root: Path, out: Any, relative: str) -> None:
             f"is recorded by DVC 2 ({out.hash_info.name})",
             remedy="Run `dvc cache migrate --dvc-files` in the project's folder, then commit.",
         )
+    if not git.is_content_hash(str(out.hash_info.value)):  # it becomes a path
+        raise InvalidInput(
+            "md5",
+            str(out.hash_info.value),
+            "is no content hash",
+            remedy=f"Restore {out.stage.relpath} from git.",
+        )
     if out.remote not in (None, REMOTE):
         raise InvalidInput(
             "remote",
@@ -147,3 +157,22 @@ def _refuse_foreign(root: Path, out: Any, relative: str) -> None:
             f"is imported from elsewhere ({out.stage.deps[0]}), which a project may not fetch here",
             remedy=f"Remove {out.stage.relpath} and add the copy with `mlops:dvc-add`.",
         )
+
+
+def write(repo: Any, stage: Any) -> None:
+    """Write a stage's .dvc file in one step, to be staged with its .gitignore.
+
+    DVC empties the file first: a process that is killed then leaves it so, and one that reads it meanwhile,
+    for which it needs no lock, finds nothing in it. Of a .gitignore that is written already, by a process
+    that was killed before it staged it, DVC thinks that it is staged.
+    """
+    from dvc.dvcfile import check_dvcfile_path
+    from dvc.stage.serialize import to_single_stage_file
+    from dvc.utils.serialize import dump_yaml
+
+    check_dvcfile_path(repo, stage.path)
+    part = Path(f"{stage.path}.part")  # one writer at a time, by DVC's lock
+    dump_yaml(str(part), to_single_stage_file(stage))
+    part.replace(stage.path)
+    ignored = part.with_name(".gitignore")
+    repo.scm_context.track_file([stage.path, *([str(ignored)] if ignored.exists() else [])])

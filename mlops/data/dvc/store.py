@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from mlops.data import git, record
 from mlops.data.dvc import tree
 from mlops.data.dvc.objects import Objects
-from mlops.data.dvc.outputs import Output, recorded
+from mlops.data.dvc.outputs import Output, recorded, relative_path, write
 from mlops.data.dvc.session import LOCK_WAIT_S, DvcSession
 from mlops.data.paths import check_path
 from mlops.data.survey import MANY_FILES, Survey, survey
 from mlops.entities import DataCheck, DataState, DataStatus, DataTransfer, DataVersion
-from mlops.errors import DataNotFound
+from mlops.errors import DataMissing, DataNotFound, InvalidInput, RevisionNotFound
 
 if TYPE_CHECKING:
     from mlops.data.base import DataStore
@@ -80,19 +78,23 @@ class DvcStore:
     def _add(self, repo: Any, found: Survey, checks: tuple[DataCheck, ...]) -> None:
         """What DVC's `add` does, with one step between: nothing is recorded of files that changed meanwhile,
         and the working tree keeps its own files, which whoever has them open goes on writing."""
-        from dvc.repo.add import get_or_create_stage, translate_graph_error
+        from dvc.repo.add import translate_graph_error
 
         target = str(self._root / found.path)
         with translate_graph_error([]):
-            stage, _ = get_or_create_stage(repo, target)
+            stage = self._stage(repo, found.path)
         with translate_graph_error([stage]):
             repo.check_graph(stages=[stage])
-        stage.add_outs(target, relink=False)
+        try:
+            stage.add_outs(target, relink=False)
+        except Exception:  # a file is not there any more
+            found.check_unchanged()
+            raise
         if changed := found.changed():
             self._forget(repo, stage.outs[0], found.path, changed)
             found.check_unchanged()
         stage.meta = record.with_checks(stage.meta, checks)
-        stage.dump()
+        write(repo, stage)
 
     def _forget(self, repo: Any, out: Any, path: str, changed: Sequence[str]) -> None:
         """Take out of the cache what stands there under the hash of other content."""
@@ -105,10 +107,23 @@ class DvcStore:
         plain = check_path(self._root, path)
         if rev is None and (found := record.read(self.project, self._root, plain)) is not None:
             revision, dirty = git.state(self._root)
+            dirty = dirty or (revision is not None and not git.tracks(self._root / f"{plain}.dvc"))
             return replace(found, git_revision=revision, git_dirty=dirty, remote=self.session.remote)
-        return self.session.run(
-            f"looking for {plain!r} in the", lambda repo: self._versions(self._find(repo, plain, rev), rev)[0]
-        )
+
+        def work(repo: Any) -> DataVersion:
+            (output,) = self._find(repo, plain, rev)
+            return self._versions([output if output.files else self._measured(repo, output)], rev)[0]
+
+        return self.session.run(f"looking for {plain!r} in the", work)
+
+    def _measured(self, repo: Any, output: Output) -> Output:
+        """What is known by its hash alone, with its size and files; of data, nothing is fetched."""
+        objects = Objects(self.session, repo)
+        try:
+            objects.fetch_listings([output])
+            return objects.measured(output)
+        except (DataMissing, FileNotFoundError) as error:
+            raise RevisionNotFound(self.project, output.hash, output.path) from error
 
     def _find(self, repo: Any, path: str | None, rev: str | None) -> list[Output]:
         return recorded(repo, self.project, self._root, path, rev)
@@ -164,11 +179,11 @@ class DvcStore:
             if rev is not None:
                 outputs = [self._own(repo, output, rev) for output in outputs if output.dvc_file or path]
             objects = Objects(self.session, repo)
+            stages = [] if rev is None else self._stages(repo, outputs)
             tree.place(repo, self._root, objects, outputs, project=self.project, force=force)
-            if rev is not None:
-                for output in outputs:
-                    self._record(repo, objects, output)
-            return outputs
+            for output, stage in zip(outputs, stages, strict=False):  # of what is recorded now, none
+                self._record(repo, objects, output, stage)
+            return [each if each.files else objects.measured(each) for each in outputs]
 
         return self._versions(self.session.locked("checking out", work), rev)
 
@@ -186,17 +201,33 @@ class DvcStore:
             )
         return replace(output, dvc_file=f"{output.path}.dvc")
 
-    def _record(self, repo: Any, objects: Objects, output: Output) -> None:
-        """Write the .dvc file of what was just put into the working tree."""
+    def _stages(self, repo: Any, outputs: Sequence[Output]) -> list[Any]:
+        """What is to record the outputs; raises where what is recorded now overlaps with one."""
+        stages = [self._stage(repo, output.path) for output in outputs]
+        repo.check_graph(stages=stages)
+        return stages
+
+    def _stage(self, repo: Any, path: str) -> Any:
+        """DVC's stage of a path, found or new; raises `InvalidInput` for one that is part of another's."""
         from dvc.repo.add import get_or_create_stage
 
-        stage, _ = get_or_create_stage(repo, str(self._root / output.path))
+        stage, _ = get_or_create_stage(repo, str(self._root / path))
+        wholes = sorted(relative_path(repo, out) for out in stage.outs)
+        if wholes != [path]:
+            problem = f"is recorded with {', '.join(wholes)} as a whole"
+            raise InvalidInput(
+                "path", path, problem, remedy=f"Use {wholes[0]}, or remove {stage.relpath} first."
+            )
+        return stage
+
+    def _record(self, repo: Any, objects: Objects, output: Output, stage: Any) -> None:
+        """Write the .dvc file of what was just put into the working tree."""
         out = stage.outs[0]
         out.hash_info = output.info
         out.meta = objects.meta(output)
         stage.meta = record.with_checks(stage.meta, output.checks)
         out.ignore()
-        stage.dump()
+        write(repo, stage)
 
     def status(self, path: str | None = None, *, remote: bool = False) -> list[DataStatus]:
         """See `DataStore.status`."""
@@ -234,36 +265,36 @@ class DvcStore:
     # -- views ----------------------------------------------------------------------------------
 
     def view(self, path: str, rev: str | None = None) -> tuple[Path, DataVersion]:
-        """See `DataStore.view`: below `.dvc/tmp`, one for each version."""
+        """See `DataStore.view`: below `.dvc/tmp`, one for each version and name."""
+        doing = f"bringing {path!r} of the"
+        (output,) = self.session.run(doing, lambda repo: self._find(repo, check_path(self._root, path), rev))
+        place = self._root / VIEWS / output.hash / Path(output.path).name
+        if not self.session.run(doing, lambda repo: self._is_view(repo, output, place)):
+            self.session.run(doing, lambda repo: Objects(self.session, repo).fetch([output]))
+            self.session.locked(doing, lambda repo: self._make_view(repo, output, place))
+        place.parent.touch()  # somebody is about to use it
+        if not output.files:
+            output = self.session.run(doing, lambda repo: self._measured(repo, output))
+        return place, self._versions([output], rev)[0]
 
-        def work(repo: Any) -> tuple[Path, DataVersion]:
-            (output,) = self._find(repo, check_path(self._root, path), rev)
-            place = self._root / VIEWS / output.hash / Path(output.path).name
-            objects = Objects(self.session, repo)
-            if tree.hash_of(repo, objects, place) != output.hash:
-                objects.fetch([output])
-                self._make_view(repo, objects, output, place)
-            if rev is not None and git.is_content_hash(rev):
-                output = objects.measured(output)
-            return place, self._versions([output], rev)[0]
+    def _is_view(self, repo: Any, output: Output, place: Path) -> bool:
+        return tree.hash_of(repo, Objects(self.session, repo), place) == output.hash
 
-        return self.session.run(f"bringing {path!r} of the", work)
-
-    def _make_view(self, repo: Any, objects: Objects, output: Output, place: Path) -> None:
-        """In one step: another process may be making the same one."""
-        part = place.parent.with_name(f".{place.parent.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            tree.put(repo, objects, output, part / place.name)
-            if place.parent.exists():  # a damaged one
-                tree.remove(place.parent)
-            try:
-                part.rename(place.parent)
-            except OSError:  # another process was quicker
-                if not place.exists():
-                    raise
-        finally:
-            if part.exists():
-                tree.remove(part)
+    def _make_view(self, repo: Any, output: Output, place: Path) -> None:
+        """Under DVC's lock: of processes that want the same one, the first makes it, in one step."""
+        if self._is_view(repo, output, place):
+            return
+        objects = Objects(self.session, repo)
+        objects.fetch([output])  # garbage may have been collected since
+        part = place.parent.with_name(".part")
+        tree.remove(part)  # what a killed process left
+        tree.put(repo, objects, output, part / place.name)
+        tree.protect(part)
+        place.parent.mkdir(exist_ok=True)
+        if place.exists():  # a damaged one
+            place.rename(part / ".damaged")
+        (part / place.name).rename(place)
+        tree.remove(part)
 
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import Sequence
@@ -18,13 +19,9 @@ def place(
 ) -> None:
     """Link or copy the outputs into the working tree. Raises `DataModified` (unless `force`) and
     `DataMissing` before anything is touched."""
-    absent = [
-        name
-        for info, name in objects.names(_whole(objects, outputs, project)).items()
-        if not objects.cached(info)
-    ]
-    if absent:
-        raise DataMissing(project, None, sorted(absent))
+    listings = {output.info: output.path for output in outputs if output.is_folder}
+    _check_here(objects, listings, project)
+    _check_here(objects, objects.names(outputs), project)
     if not force:
         for output in outputs:
             if lost := unsaved(repo, root, objects, output):
@@ -35,19 +32,48 @@ def place(
 
 def put(repo: Any, objects: Objects, output: Output, target: Path) -> None:
     """Make `target` exactly the version: by reflink, hard link or copy, as the cache is configured."""
+    from dvc.fs.callbacks import TqdmCallback
     from dvc_data.hashfile.checkout import checkout
 
     target.parent.mkdir(parents=True, exist_ok=True)
     loaded = objects.tree(output) if output.is_folder else objects.cache.get(output.hash)
     if target.is_dir() is not output.is_folder and target.exists():
         remove(target)
-    checkout(str(target), repo.cache.local.fs, loaded, objects.cache, force=True, state=repo.state)
+    for link in links(target):  # DVC would write through them
+        link.unlink()
+    fs, ignore = repo.cache.local.fs, _ignore(repo, target)
+    with TqdmCallback(desc=f"Placing {output.path}", unit="file") as bar:
+        checkout(
+            str(target),
+            fs,
+            loaded,
+            objects.cache,
+            force=True,
+            state=repo.state,
+            ignore=ignore,
+            progress_callback=bar,
+        )
+
+
+def links(target: Path) -> list[Path]:
+    """The symbolic links to folders at and below `target`. DVC does not look behind them."""
+    below = [Path(at, name) for at, folders, _ in os.walk(target) for name in folders]
+    return [each for each in (target, *below) if each.is_symlink() and each.is_dir()]
 
 
 def unsaved(repo: Any, root: Path, objects: Objects, output: Output) -> list[str]:
-    """The files of the working tree whose content is in no version that the cache has."""
-    now = contents(repo, objects, root / output.path)
-    return sorted("/".join((output.path, *key)) for key, info in now.items() if not objects.cached(info))
+    """The files of the working tree that would be lost: their content is in no version that the cache has, or
+    they are ignored by DVC and in a folder that becomes a file."""
+    target = root / output.path
+    now = contents(repo, objects, target)
+    unsound = set(objects.unsound(set(now.values())))
+    lost = {"/".join((output.path, *key)) for key, info in now.items() if info in unsound}
+    lost |= {each.relative_to(root).as_posix() for each in links(target)}
+    if target.is_dir() and not output.is_folder:
+        seen = {"/".join((output.path, *key)) for key in now}
+        below = (each.relative_to(root).as_posix() for each in target.rglob("*") if not each.is_dir())
+        lost |= set(below) - seen
+    return sorted(lost)
 
 
 def contents(repo: Any, objects: Objects, target: Path) -> dict[tuple[str, ...], Any]:
@@ -70,9 +96,20 @@ def _built(repo: Any, objects: Objects, target: Path) -> Any:
 
     if not target.exists():
         return None
-    # DVC ignores all below `.dvc`, where views lie.
-    ignore = None if ".dvc" in target.parts else repo.dvcignore
+    ignore = _ignore(repo, target)
     return build(objects.cache, str(target), objects.cache.fs, "md5", dry_run=True, ignore=ignore)[2]
+
+
+def _ignore(repo: Any, target: Path) -> Any:
+    """What says which files are not data. DVC ignores all below `.dvc`, where views lie."""
+    return None if ".dvc" in target.parts else repo.dvcignore
+
+
+def protect(folder: Path) -> None:
+    """Make the files below read-only. Hard links to the cache are; a reflink or a copy is not."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(file.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
 
 
 def remove(target: Path) -> None:
@@ -85,8 +122,6 @@ def remove(target: Path) -> None:
         target.unlink(missing_ok=True)
 
 
-def _whole(objects: Objects, outputs: Sequence[Output], project: str) -> Sequence[Output]:
-    absent = [output.path for output in outputs if not objects.cached(output.info)]
-    if absent:
-        raise DataMissing(project, None, absent)
-    return outputs
+def _check_here(objects: Objects, names: dict[Any, str], project: str) -> None:
+    if absent := objects.unsound(names):
+        raise DataMissing(project, None, sorted(names[info] for info in absent))

@@ -99,3 +99,17 @@ def test_modules_of_one_name_in_two_projects_are_each_ones_own_and_as_they_are_n
     assert [check_data(each, "raw")[0].name for each in own] == ["a", "b"]
     module(tmp_path / "a", "expectations", "def look(path):\n    return DataCheck('edited', True)\n")
     assert check_data(own[0], "raw")[0].name == "edited"
+
+
+def test_what_checks_import_of_their_projects_folder_is_ones_own_too(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        module(tmp_path / name, "own_limits", f"NAME = '{name}'\n")
+        module(
+            tmp_path / name,
+            "own_checks",
+            "import own_limits\n\n\ndef look(path):\n    import own_limits as late\n\n"
+            "    return DataCheck(own_limits.NAME + late.NAME, True)\n",
+        )
+        (tmp_path / name / "raw").mkdir()
+    own = [project(tmp_path / name, name, raw="own_checks:look") for name in ("a", "b")]
+    assert [check_data(each, "raw")[0].name for each in own] == ["aa", "bb"]
