@@ -51,6 +51,8 @@ class RunStatus(StrEnum):
 RUN_KEY, MODEL_KEY, VERSION_KEY = "mlops.run_key", "mlops.model_key", "mlops.version_key"
 """Tags that hold the keys of runs, logged models and model versions at the server: what was journaled is
 found again by them, so that it is made exactly once."""
+USED_KEY = "mlops.data.used."
+"""Before a data version's hash: tag of a run that used it, with its path."""
 PENDING_VERSION = "pending"
 """In place of a model version's number, where MLflow wants a text, until the server gave one."""
 

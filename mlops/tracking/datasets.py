@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from mlops.entities import DataVersion
+from mlops.entities import USED_KEY, DataVersion
 
 USED, DECLARED = "training", "declared"
 """MLflow's contexts of an input."""
@@ -42,12 +43,16 @@ def data_versions(project: str, found: Mapping[str, Any]) -> tuple[DataVersion, 
     """The data versions in MLflow's JSON of a run; datasets of another kind, which autologging adds, are left
     out, and so is what is only declared of a path of which the run used a version."""
     inputs = found.get("inputs", {}).get("dataset_inputs", [])
+    marks = {tag["key"]: tag.get("value") for tag in found.get("data", {}).get("tags", [])}
     versions = (
         _version(project, each["dataset"], {tag["key"]: tag.get("value", "") for tag in each.get("tags", [])})
         for each in inputs
         if each.get("dataset", {}).get("source_type") == "dvc"
     )
-    return used_data(versions)
+    return used_data(
+        replace(each, declared=each.declared and marks.get(USED_KEY + each.hash) != each.path)
+        for each in versions
+    )
 
 
 def used_data(versions: Iterable[DataVersion]) -> tuple[DataVersion, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlops.entities import MODEL_KEY, RUN_KEY, VERSION_KEY, DataVersion
+from mlops.entities import MODEL_KEY, RUN_KEY, USED_KEY, VERSION_KEY, DataVersion
 from mlops.errors import InvalidInput
 
 _KEY = re.compile(r"[\w\-./: ]+")
@@ -119,8 +119,11 @@ def check_artifact(path: Path, artifact_path: str | None) -> str | None:
 
 
 def data_tags(data: DataVersion) -> dict[str, str]:
-    """The tags by which a run names its data; the last data recorded wins, the inputs keep all."""
+    """The tags by which a run names its data; the last data recorded wins, the inputs keep all. That a
+    version was used is told apart: MLflow keeps an input as it first was, perhaps only declared."""
+    used = {} if data.declared else {USED_KEY + data.hash: data.path}
     return {
+        **used,
         "data.path": data.path,
         "data.hash": data.hash,
         "data.git_revision": data.git_revision or "",

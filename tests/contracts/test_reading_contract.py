@@ -80,6 +80,8 @@ def test_what_is_declared_gives_way_to_what_is_used(tracker: RunTracker) -> None
     assert set(tracker.get_run(run.key).data) == {declared, other}
     tracker.log(run.id, data=used)
     assert set(tracker.get_run(run.key).data) == {used, other}
+    tracker.log(run.id, data=replace(other, declared=False))  # the same version
+    assert set(tracker.get_run(run.key).data) == {used, replace(other, declared=False)}
     assert [each.key for each in tracker.search_runs(f"dataset.digest = '{used.hash}'")] == [run.key]
 
 
