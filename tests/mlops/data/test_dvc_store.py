@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
@@ -80,7 +81,7 @@ def write(root: Path, path: str, text: str) -> Path:
     return file
 
 
-def store(root: Path, **more: object) -> DvcStore:
+def store(root: Path, **more: Any) -> DvcStore:
     made = DvcStore(project="a", root=root, remote=str(root.parent / "remote"), **more)
     made.prepare()
     return made

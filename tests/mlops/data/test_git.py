@@ -223,6 +223,52 @@ def test_tips_of_a_repository_without_git_cannot_be_told(tmp_path: Path) -> None
         git.tips(tmp_path)
 
 
+# -- hashes -------------------------------------------------------------------------------------
+
+ONE, TWO, THREE, FOUR = (f"{number}" * 32 for number in (1, 2, 3, 4))
+
+
+def test_hashes_are_all_that_records_name_in_commits_and_in_the_index(root: Path) -> None:
+    (root / "f.csv.dvc").write_text(f"outs:\n- md5: {ONE}\n  path: f.csv\n")
+    first = commit(root)
+    (root / "f.csv.dvc").unlink()
+    (root.parent / "moved").mkdir()
+    (root.parent / "moved/raw.dvc").write_text(f"outs: [{{md5: {TWO}.dir, path: raw}}]\n")
+    (root.parent / "dvc.lock").write_text(f"stages: {{s: {{outs: [{{md5: {THREE}}}]}}}}\n")
+    (root / "notes.txt").write_text(FOUR)
+    second = commit(root.parent)
+    assert git.hashes(root, [second]) == {f"{TWO}.dir", THREE}
+    assert git.hashes(root, [first, second]) == {ONE, f"{TWO}.dir", THREE}
+    assert git.hashes(root, []) == {f"{TWO}.dir", THREE}  # of the index
+
+    (root / "new.dvc").write_text(f"outs:\n- md5: {FOUR}\n")
+    assert FOUR not in git.hashes(root, [second])
+    call(root, "add", "new.dvc")
+    assert FOUR in git.hashes(root, [second])
+
+
+def test_hashes_are_found_in_very_many_commits(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git, "_AT_ONCE", 2)
+    commits = []
+    for number in range(5):
+        (root / "f.csv.dvc").write_text(f"outs:\n- md5: {str(number) * 32}\n")
+        commits.append(commit(root))
+    assert git.hashes(root, commits) == {str(number) * 32 for number in range(5)}
+
+
+def test_there_are_no_hashes_outside_a_repository_and_where_none_is_recorded(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert git.hashes(tmp_path_factory.mktemp("nowhere"), []) == set()
+    assert git.hashes(root, git.tips(root)) == set()
+
+
+def test_hashes_that_cannot_be_told_are_no_reason_to_say_there_are_none(root: Path) -> None:
+    with pytest.raises(DataError, match="git does not tell") as caught:
+        git.hashes(root, ["1" * 40])
+    assert caught.value.remedy
+
+
 # -- the index ----------------------------------------------------------------------------------
 
 
@@ -265,6 +311,7 @@ def test_an_error_of_the_locked_index_is_known_behind_others() -> None:
     assert git.is_locked(outer)
     assert git.is_locked(OSError("Unable to create '/r/.git/index.lock': File exists."))
     assert not git.is_locked(ValueError("another"))
+    assert not git.is_locked(OSError("Unable to create '/r/.git/index.lock': Permission denied"))
     ring = ValueError("ring")
     ring.__context__ = KeyError("ring")
     ring.__context__.__context__ = ring
@@ -307,7 +354,9 @@ def test_a_young_lock_stays(root: Path) -> None:
     assert lock.exists()
 
 
-def test_without_a_lock_or_a_repository_there_is_nothing_to_remove(root: Path, tmp_path_factory) -> None:
+def test_without_a_lock_or_a_repository_there_is_nothing_to_remove(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     assert not git.remove_stale_lock(root)
     assert not git.remove_stale_lock(tmp_path_factory.mktemp("nowhere"))
 

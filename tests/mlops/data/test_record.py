@@ -56,6 +56,10 @@ def test_where_there_is_no_record_there_is_none(tmp_path: Path) -> None:
         "wdir: ..\n" + FILE,
         "deps:\n- path: elsewhere.csv\n" + FILE,
         FILE + "  remote: other\n",
+        FILE + "  cache: false\n",
+        FILE + "- path: second.csv\n",
+        FILE.replace("  hash: md5\n", ""),  # of DVC 2
+        FILE.replace(HASH, "../../etc/passwd"),
     ],
 )
 def test_a_record_that_is_not_of_the_file_beside_it_is_left_to_dvc(tmp_path: Path, more: str) -> None:
