@@ -219,7 +219,14 @@ def test_a_run_records_its_data_as_an_input(accounts: Any, a: MLflowTracker) -> 
         (used,) = mlflow.get_run(mine).inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("data/raw", "0" * 32 + ".dir")
     assert used.dataset.source_type == "dvc"
-    assert json.loads(used.dataset.source)["git_revision"] == "rev"
+    assert json.loads(used.dataset.source)["path"] == "data/raw"
+    tags = {tag.key: tag.value for tag in used.tags}
+    assert tags == {
+        "mlflow.data.context": "training",
+        "mlops.git_revision": "rev",
+        "mlops.git_dirty": "false",
+        "mlops.remote": "/r",
+    }
 
 
 # -- what the server itself enforces ----------------------------------------------------------------
