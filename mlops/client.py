@@ -274,30 +274,30 @@ class MLOpsClient:
         packed, checks = pack(self.project.name, root, plain, check)
         return self._workspace.data.add(packed, lambda: checks)
 
-    def dvc_push(self, path: str | None = None) -> DataTransfer:
+    def dvc_push(self, path: str | Path | None = None) -> DataTransfer:
         """Upload what the project's remote lacks; an interrupted push goes on where it was. Raises
         `DataNotFound`, `DataMissing`, `DataError`."""
-        return self._workspace.data.push(path)
+        return self._workspace.data.push(_text(path))
 
     def dvc_pull(
-        self, path: str | None = None, *, rev: str | None = None, force: bool = False
+        self, path: str | Path | None = None, *, rev: str | None = None, force: bool = False
     ) -> DataTransfer:
         """Bring back what is missing, verified: the recorded versions, or those of a git revision or (with
         `path`) of a hash, which then are the working tree's. Raises `DataNotFound`, `RevisionNotFound`,
         `DataMissing`, `DataCorrupted`, and `DataModified` unless `force`."""
-        return self._workspace.data.pull(path, rev, force=force)
+        return self._workspace.data.pull(_text(path), rev, force=force)
 
-    def dvc_status(self, path: str | None = None, *, remote: bool = False) -> list[DataStatus]:
+    def dvc_status(self, path: str | Path | None = None, *, remote: bool = False) -> list[DataStatus]:
         """How the working tree, the cache and, when asked, the remote stand to the recorded versions.
         Raises `DataNotFound`, `DataError`."""
-        return self._workspace.data.status(path, remote=remote)
+        return self._workspace.data.status(_text(path), remote=remote)
 
     def dvc_checkout(
-        self, rev: str | None = None, path: str | None = None, *, force: bool = False
+        self, rev: str | None = None, path: str | Path | None = None, *, force: bool = False
     ) -> list[DataVersion]:
         """Put data of this machine into the working tree as it was recorded, or as of `rev`. Raises
         `DataNotFound`, `RevisionNotFound`, `DataMissing`, and `DataModified` unless `force`."""
-        return self._workspace.data.checkout(rev, path, force=force)
+        return self._workspace.data.checkout(rev, _text(path), force=force)
 
     def data_version(self, path: str | Path, rev: str | None = None) -> DataVersion:
         """The recorded version of `path`, or that of a revision. Raises `DataNotFound`,
@@ -443,3 +443,7 @@ def _interval_s(config: MLOpsConfig, wanted: bool | None) -> float:
         return config.hardware_interval_s
     default: float = MLOpsConfig.model_fields["hardware_interval_s"].default
     return (config.hardware_interval_s or default) if wanted else 0.0
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)

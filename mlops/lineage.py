@@ -20,9 +20,9 @@ from mlops.errors import (
     ServiceUnavailable,
 )
 from mlops.registry.reference import find_version
+from mlops.tracking.results import every_run
 from mlops.workspace import Workspace
 
-_PAGE = 1000
 _COMMIT = "mlflow.source.git.commit"
 
 
@@ -164,16 +164,8 @@ class _Tracer:
             return self._workspace.data.version(path, rev)
 
     def _runs_with(self, digest: str, path: str | None) -> list[Run]:
-        found: list[Run] = []
-        token: str | None = None
-        while True:
-            page = self._workspace.tracking.search_runs(
-                f"dataset.digest = '{digest}'", max_results=_PAGE, page_token=token
-            )
-            found += [run for run in page if path is None or any(path == each.path for each in run.data)]
-            token = page.next_token
-            if token is None:
-                return found
+        found = every_run(self._workspace.tracking, f"dataset.digest = '{digest}'")
+        return [run for run in found if path is None or any(path == each.path for each in run.data)]
 
     # -- what is next to it ---------------------------------------------------------------------
 

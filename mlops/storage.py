@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mlops.data.dvc.garbage import collect
+from mlops.data.dvc.links import link_kind
 from mlops.data.dvc.store import DvcStore
 from mlops.entities import DataGarbage
 from mlops.errors import Conflict, MLOpsError
 from mlops.installation import Installation
 from mlops.tracking import pending
+from mlops.tracking.results import every_run
 from mlops.workspace import Workspace, recorded_projects
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,19 @@ def collect_garbage(installation: Installation, *, remove: bool = False) -> list
     Raises `Conflict` where what a project needs cannot be told: its folder is gone, or runs wait in the
     journal; `ServiceUnavailable` when the runs cannot be asked, and `DataError`.
     """
-    from mlops.data.dvc.garbage import collect
-
     workspaces = [Workspace.open(name, installation) for name in recorded_projects(installation)]
     for workspace in workspaces:
         _check_known(workspace)
     stores = [workspace.data for workspace in workspaces]
-    used = {workspace.info.project_name: set(_used_by_runs(workspace)) for workspace in workspaces}
+    used = {
+        workspace.info.project_name: {data.hash for run in every_run(workspace.tracking) for data in run.data}
+        for workspace in workspaces
+    }
     return collect([store for store in stores if isinstance(store, DvcStore)], used, remove=remove)
 
 
 def cache_links(installation: Installation) -> list[CacheLinks]:
     """How each registered project links; looked up by making a link in its folder, and removing it."""
-    from mlops.data.dvc.links import link_kind
-
     found = []
     for name in recorded_projects(installation):
         try:
@@ -72,13 +71,3 @@ def _check_known(workspace: Workspace) -> None:
             remedy="Run `efficientai-toolkit mlops:sync --all` first; nothing was removed.",
             project=info.project_name,
         )
-
-
-def _used_by_runs(workspace: Workspace) -> Iterator[str]:
-    token: str | None = None
-    while True:
-        page = workspace.tracking.search_runs(max_results=_PAGE, page_token=token)
-        yield from (version.hash for run in page for version in run.data)
-        token = page.next_token
-        if token is None:
-            return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,10 @@ from mlops.entities import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mlops.tracking.base import RunArchive
+
+_PAGE = 1000
 
 
 class Runs(list[Run]):
@@ -47,6 +51,17 @@ class Runs(list[Run]):
         for column in ("started_at", "ended_at"):  # times also where none is known
             frame[column] = pd.to_datetime(frame[column], utc=True)
         return frame
+
+
+def every_run(archive: RunArchive, filter: str = "") -> Iterator[Run]:
+    """The runs that `archive.search_runs` finds, page by page to the last; raises what it raises."""
+    token: str | None = None
+    while True:
+        page = archive.search_runs(filter, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.next_token
+        if token is None:
+            return
 
 
 @dataclass(frozen=True, slots=True)

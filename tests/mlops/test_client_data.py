@@ -85,6 +85,17 @@ def test_use_data_gives_exactly_that_version_and_records_it(client: MLOpsClient)
     assert ("data/raw", first.hash) in recorded(client, run.id)
 
 
+def test_every_verb_takes_a_path_as_text_or_as_a_path(client: MLOpsClient) -> None:
+    path = Path("data/raw")
+    version = client.dvc_add(path)
+    assert client.data_version(path) == version
+    assert client.dvc_push(path).objects == 3
+    assert client.dvc_pull(path).objects == 0
+    assert [each.path for each in client.dvc_status(path)] == ["data/raw"]
+    assert client.dvc_checkout(path=path) == [version]
+    assert files(client.use_data(path)) == files(client.project.root / path)
+
+
 def test_a_version_is_pulled_when_it_is_absent(client: MLOpsClient, tmp_path: Path) -> None:
     import shutil
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlops.data import git
 from mlops.data.dvc.outputs import Output
-from mlops.data.dvc.session import DvcSession, first_line
+from mlops.data.dvc.session import REMOTE, DvcSession, first_line
 from mlops.data.paths import TOOLS
 from mlops.entities import DataTransfer
 from mlops.errors import DataCorrupted, DataError, DataMissing
@@ -31,7 +31,7 @@ class Objects:
         """The project's remote. DVC's index of what a remote has is not used: it believes that a folder is
         whole there as long as its listing is, whatever happened to the files."""
         if self._remote is None:
-            self._remote = self._repo.cloud.get_remote_odb("mlops")
+            self._remote = self._repo.cloud.get_remote_odb(REMOTE)
             self._remote.tmp_dir = None
         return self._remote
 

@@ -179,9 +179,9 @@ class DvcStore:
             if rev is not None:
                 outputs = [self._own(repo, output, rev) for output in outputs if output.dvc_file or path]
             objects = Objects(self.session, repo)
-            stages = [] if rev is None else self._stages(repo, outputs)
+            stages = {} if rev is None else self._stages(repo, outputs)
             tree.place(repo, self._root, objects, outputs, project=self.project, force=force)
-            for output, stage in zip(outputs, stages, strict=False):  # of what is recorded now, none
+            for output, stage in stages.items():
                 self._record(repo, objects, output, stage)
             return [each if each.files else objects.measured(each) for each in outputs]
 
@@ -201,10 +201,10 @@ class DvcStore:
             )
         return replace(output, dvc_file=f"{output.path}.dvc")
 
-    def _stages(self, repo: Any, outputs: Sequence[Output]) -> list[Any]:
-        """What is to record the outputs; raises where what is recorded now overlaps with one."""
-        stages = [self._stage(repo, output.path) for output in outputs]
-        repo.check_graph(stages=stages)
+    def _stages(self, repo: Any, outputs: Sequence[Output]) -> dict[Output, Any]:
+        """What is to record each output; raises where what is recorded now overlaps with one."""
+        stages = {output: self._stage(repo, output.path) for output in outputs}
+        repo.check_graph(stages=list(stages.values()))
         return stages
 
     def _stage(self, repo: Any, path: str) -> Any:
