@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drilling.labeling.keypoints import KeyPoints
 from drilling.profile import DepthProfile, Samples, depth_profile, samples_of
 from drilling.setitec import SetitecLog
 
-KEY_POINTS = ("entry_mm", "transition_mm", "exit_mm")
 METHOD = "broken line"
 
 Floats = NDArray[np.float64]
@@ -23,28 +23,6 @@ _RAMP_MM = 1.2
 _SMOOTHED_CELLS = 9
 _LEAST_HARD_TORQUE_A = 1.0
 _LAYER_CONTRAST = 1.35
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPoints:
-    """Three depths in mm of |position| and the sample nearest to each; None where it was not found.
-
-    `confidence` is 0 to 1; `reasons` says in words what lowered it.
-    """
-
-    entry_mm: float | None
-    transition_mm: float | None
-    exit_mm: float | None
-    entry_index: int | None
-    transition_index: int | None
-    exit_index: int | None
-    method: str
-    confidence: float
-    reasons: tuple[str, ...]
-
-    def as_array(self) -> Floats:
-        """The depths in mm in the order of KEY_POINTS, NaN where one was not found."""
-        return np.array([getattr(self, name) for name in KEY_POINTS], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
