@@ -37,7 +37,7 @@ def test_version_4_gives_every_section(version_4: bytes) -> None:
     assert log.field("Control Box Datas", "BOX SN") == "SN00000"
     assert log.field("Control Box Datas", "BOX Lub Pump Coef.") == "1.000"
     assert log.field("Pset", "Pset n°") == "1,000"
-    assert log.field("Cycle Parameters", "Comment") == "SYNTHETIC DATA"
+    assert log.field("Head Datas", "Customer Info") == "SYNTHETIC DATA"
     assert log.field("Head Datas", "no such name") == ""
     assert log.program.columns[:6] == [
         "step_nb",
@@ -96,17 +96,17 @@ def test_read_logs_goes_on_past_bad_files(tmp_path: Path, version_4: bytes) -> N
     (tmp_path / "sub" / "good.XLS").write_bytes(version_4)
     (tmp_path / "bad.xls").write_bytes(b"not a log")
     (tmp_path / "notes.txt").write_text("no log")
-    batch = read_logs(tmp_path, progress=False)
+    batch = read_logs(tmp_path, progress=False).collect()
     assert [path.name for path in batch.logs] == ["good.XLS"]
     assert [failure.path.name for failure in batch.failures] == ["bad.xls"]
 
 
 def test_a_folder_without_a_readable_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NoLogs, match="no readable drilling log"):
-        read_logs(tmp_path, progress=False)
+        read_logs(tmp_path, progress=False).collect()
     (tmp_path / "bad.xls").write_bytes(b"not a log")
     with pytest.raises(NoLogs) as caught:
-        read_logs(tmp_path, progress=False)
+        read_logs(tmp_path, progress=False).collect()
     assert caught.value.failures == 1
 
 

@@ -15,7 +15,7 @@ from drilling.synthetic import MARKER, TRUTH, make_hole, write_folder
 
 @pytest.fixture(scope="module")
 def logs(synthetic_folder: Path) -> list[SetitecLog]:
-    return list(read_logs(synthetic_folder, progress=False).logs.values())
+    return list(read_logs(synthetic_folder, progress=False))
 
 
 def test_a_set_says_that_it_is_synthetic(synthetic_folder: Path, logs: list[SetitecLog]) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from drilling.depth_window import Window, window_of
 from drilling.errors import LogUnreadable
 from drilling.labeling import KEY_POINTS, KeyPoints, estimate_keypoints
 from drilling.progress import tracked
 from drilling.setitec import LogFailure, SetitecLog, names, read_logs
 from drilling.synthetic import MARKER, NOTE, TRUTH
-from drilling.windows import Window, window_of
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ def load_holes(folder: Path, *, progress: bool = True) -> HoleSet:
 
     Raises NoLogs where nothing can be read.
     """
-    batch = read_logs(folder, progress=progress)
+    batch = read_logs(folder, progress=progress).collect()
     truth = _truth(folder)
     holes: list[Hole] = []
     unlabelled: list[Path] = []

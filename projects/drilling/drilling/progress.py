@@ -23,3 +23,8 @@ def staged(description: str, *, shown: bool = True) -> Iterator[Callable[[str], 
         bar = bars.add_task(description, total=None, stage="")
         yield lambda stage: bars.update(bar, stage=stage)
         bars.update(bar, total=1, completed=1)
+
+
+def say(sentence: str) -> None:
+    """A line on the error stream."""
+    Console(stderr=True).print(sentence, soft_wrap=True, markup=False, highlight=False)

@@ -1,13 +1,19 @@
 """Reading a folder of logs, past the files that hold none."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from time import perf_counter
 
 from drilling.errors import LogUnreadable, NoLogs
-from drilling.progress import tracked
+from drilling.progress import say, tracked
 from drilling.setitec.log import SetitecLog, read_log
+
+_AHEAD = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +32,95 @@ class LogBatch:
     failures: tuple[LogFailure, ...]
 
 
+@dataclass(slots=True)
+class ReadingSummary:
+    """What came of reading a folder; `problems` counts the files that have each kind of problem."""
+
+    files: int
+    read: int = 0
+    rows: int = 0
+    failures: list[LogFailure] = field(default_factory=list)
+    problems: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def sentence(self) -> str:
+        """The summary for a person, in a line."""
+        kinds = ", ".join(f"{kind} in {count}" for kind, count in self.problems.most_common(5))
+        failed = f", {len(self.failures)} without a signal" if self.failures else ""
+        return f"{self.read} of {self.files} logs read in {self.seconds:.1f} s ({self.rows} rows){failed}" + (
+            f"; problems: {kinds}" if kinds else ""
+        )
+
+
+class LogStream:
+    """The logs of a folder, read by several threads a little ahead of whoever takes them.
+
+    Iterating gives each log in the order of the files' names and holds only a few at a time;
+    `summary` says what came of it. Iterating again reads again.
+    """
+
+    def __init__(self, folder: Path, *, progress: bool = True) -> None:
+        self.folder = folder
+        self.paths = log_paths(folder)
+        self.summary = ReadingSummary(len(self.paths))
+        self._progress = progress
+        if not self.paths:
+            raise NoLogs(folder)
+
+    def __len__(self) -> int:
+        """How many files there are to read."""
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[SetitecLog]:
+        """Raises NoLogs at the end where not one file could be read."""
+        self.summary = summary = ReadingSummary(len(self.paths))
+        began = perf_counter()
+        outcomes = tracked(_in_order(self.paths), "Reading logs", len(self.paths), shown=self._progress)
+        for path, outcome in zip(self.paths, outcomes, strict=True):
+            if isinstance(outcome, LogUnreadable):
+                summary.failures.append(LogFailure(path, outcome))
+                continue
+            summary.read += 1
+            summary.rows += outcome.signals.height
+            summary.problems.update({problem.kind for problem in outcome.problems})
+            summary.seconds = perf_counter() - began
+            yield outcome
+        if self._progress:
+            say(summary.sentence())
+        if not summary.read:
+            raise NoLogs(self.folder, len(summary.failures))
+
+    def collect(self) -> LogBatch:
+        """All logs at once, by path. Raises NoLogs where not one could be read."""
+        logs = {Path(log.source): log for log in self}
+        return LogBatch(logs, tuple(self.summary.failures))
+
+
 def log_paths(folder: Path) -> list[Path]:
     """Every .xls file under a folder, in the order of their names."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".xls" and path.is_file())
 
 
-def read_logs(folder: Path | str, *, progress: bool = True) -> LogBatch:
-    """Read every .xls file under a folder. Raises NoLogs where there is none to read."""
-    folder = Path(folder)
-    paths = log_paths(folder)
-    if not paths:
-        raise NoLogs(folder)
-    logs: dict[Path, SetitecLog] = {}
-    failures: list[LogFailure] = []
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        outcomes = pool.map(_read_or_fail, paths)
-        pairs = zip(paths, outcomes, strict=True)
-        for path, outcome in tracked(pairs, "Reading logs", len(paths), shown=progress):
-            if isinstance(outcome, LogUnreadable):
-                failures.append(LogFailure(path, outcome))
-            else:
-                logs[path] = outcome
-    if not logs:
-        raise NoLogs(folder, len(failures))
-    return LogBatch(logs, tuple(failures))
+def read_logs(folder: Path | str, *, progress: bool = True) -> LogStream:
+    """Every .xls file under a folder as a stream of logs. Raises NoLogs where there is no such file."""
+    return LogStream(Path(folder), progress=progress)
+
+
+def _in_order(paths: list[Path]) -> Iterator[SetitecLog | LogUnreadable]:
+    """Each file read, in order; at most `_AHEAD` for each core wait to be taken."""
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(max_workers=cores) as pool:
+        rest = iter(paths)
+        waiting: deque[Future[SetitecLog | LogUnreadable]] = deque()
+        waiting.extend(pool.submit(_read_or_fail, path) for path in islice(rest, _AHEAD * cores))
+        try:
+            while waiting:
+                outcome = waiting.popleft().result()
+                waiting.extend(pool.submit(_read_or_fail, path) for path in islice(rest, 1))
+                yield outcome
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _read_or_fail(path: Path) -> SetitecLog | LogUnreadable:

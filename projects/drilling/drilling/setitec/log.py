@@ -9,15 +9,15 @@ import polars as pl
 
 from drilling.errors import LogUnreadable
 from drilling.setitec import names
-from drilling.setitec.container import Container, open_container
-from drilling.setitec.header import is_table, number, read_pairs, read_table, scalar
+from drilling.setitec.container import open_container
+from drilling.setitec.dates import read_date
+from drilling.setitec.header import number, read_header, scalar
 from drilling.setitec.problem import Problem
 from drilling.setitec.samples import read_samples
 
 __all__ = ["Problem", "SetitecLog", "read_log"]
 
 _USUAL_RATE_HZ = 100.0
-_DATES = ("%Y-%m-%d:%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +53,26 @@ def read_log(source: Path | str | bytes) -> SetitecLog:
     """
     origin = "the bytes given" if isinstance(source, bytes) else str(source)
     raw = source if isinstance(source, bytes) else _bytes_of(Path(source))
-    if not raw.strip():
+    if not raw or raw.isspace():
         raise LogUnreadable(origin, "it is empty")
     container = open_container(raw)
     if container.data is None:
         raise LogUnreadable(origin, "it has no section of samples")
     problems = list(container.problems)
-    header, tables = _read_header(container, problems)
-    general = header.get(names.GENERAL, {})
-    rate = _sample_rate(general, problems)
-    signals = read_samples(container.data, container.delimiter, rate, problems)
+    pairs, tables = read_header(container.header, container.delimiter, container.encoding, problems)
+    general = pairs.get(names.GENERAL, {})
+    version, rate = _version(general, problems), _sample_rate(general, problems)
+    recorded_at = read_date(general.get("Date", ""), problems)
+    signals = read_samples(container.data, container.delimiter, version, rate, problems)
     if signals is None:
         raise LogUnreadable(origin, "no row has a position and a current")
-    results = header.pop(names.RESULTS, {})
+    results = pairs.pop(names.RESULTS, {})
     return SetitecLog(
         source=origin,
-        version=_version(general, problems),
+        version=version,
         sample_rate_hz=rate,
-        recorded_at=_date(general, problems),
-        header=header,
+        recorded_at=recorded_at,
+        header=pairs,
         program=tables.get(names.PROGRAM, pl.DataFrame()),
         results={names.column_name(name): scalar(value) for name, value in results.items()},
         step_results=tables.get(names.STEP_RESULTS, pl.DataFrame()),
@@ -87,27 +88,14 @@ def _bytes_of(path: Path) -> bytes:
         raise LogUnreadable(str(path), error.strerror or "it cannot be opened") from error
 
 
-def _read_header(
-    container: Container, problems: list[Problem]
-) -> tuple[dict[str, dict[str, str]], dict[str, pl.DataFrame]]:
-    header: dict[str, dict[str, str]] = {}
-    tables: dict[str, pl.DataFrame] = {}
-    for section in container.header:
-        if section.title in header or section.title in tables:
-            row = section.first_row - 1
-            problems.append(Problem("repeated_section", section.title, row, "only the first is read"))
-        elif is_table(section.title):
-            tables[section.title] = read_table(section, container.delimiter, problems)
-        else:
-            header[section.title] = read_pairs(section, container.delimiter, problems)
-    return header, tables
-
-
 def _version(general: Mapping[str, str], problems: list[Problem]) -> int | None:
     value = number(general.get("Version", ""))
     if value is None or value % 1:
         problems.append(Problem("version_unknown", names.GENERAL, None, "no version number"))
         return None
+    if value not in names.VERSIONS:
+        detail = f"version {value:g} is none of those that are known"
+        problems.append(Problem("version_unusual", names.GENERAL, None, detail))
     return int(value)
 
 
@@ -117,18 +105,7 @@ def _sample_rate(general: Mapping[str, str], problems: list[Problem]) -> float:
         detail = f"no sample rate: {_USUAL_RATE_HZ:g} Hz taken, as in every known log"
         problems.append(Problem("rate_assumed", names.GENERAL, None, detail))
         return _USUAL_RATE_HZ
+    if value != _USUAL_RATE_HZ:
+        detail = f"{value:g} Hz, where every known log has {_USUAL_RATE_HZ:g}: times are by what the log says"
+        problems.append(Problem("rate_unusual", names.GENERAL, None, detail))
     return value
-
-
-def _date(general: Mapping[str, str], problems: list[Problem]) -> datetime | None:
-    text = general.get("Date", "")
-    for form in _DATES:
-        try:
-            date = datetime.strptime(text, form)
-        except ValueError:
-            continue
-        if date.year <= 1970:
-            problems.append(Problem("clock_unset", names.GENERAL, None, f"date {text}"))
-        return date
-    problems.append(Problem("date_unknown", names.GENERAL, None, f"date {text!r}"))
-    return None

@@ -1,206 +1,177 @@
 """The samples of a log: the `Datas` section as a table with the package's own column names."""
 
-import io
 import re
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from drilling.setitec import names
+from drilling.setitec.columns import named_columns
 from drilling.setitec.container import Section
 from drilling.setitec.problem import Problem
+from drilling.setitec.rows import Cells, Floats, note_rows, read_rows
 
-_MOST_ROWS_NAMED = 20
-_NUMERIC = re.compile(r"^[\s;]*[-+]?\d")
-_REQUIRED = ("position_mm", "torque_a", "thrust_a", "step", "stop_code")
+_NUMERIC = re.compile(rb"[ \t;]*-?\d")
+_WHOLE = {"step": 1000, "stop_code": 1 << 24}
+_GLITCH_ROWS = 2
+_GAP_MM = 0.5
 
 
 def read_samples(
-    section: Section, delimiter: str, sample_rate_hz: float, problems: list[Problem]
+    section: Section, delimiter: str, version: int | None, sample_rate_hz: float, problems: list[Problem]
 ) -> pl.DataFrame | None:
     """The signals table, or None where no row holds a position together with a current.
 
     `position_mm` is |Position|: the depth below the tool's rest, growing downward. `step_time_s`
     counts from the first row of each run of equal steps, since the format has no time column.
+    A row that cannot be read stays as an empty row, so that `index` counts the file's rows.
     """
-    header, body, first_row = _names_and_body(section, delimiter, problems)
-    if not body.strip(" \t;"):
+    header, body, first_line = _names_and_body(section, delimiter, problems)
+    cells = read_rows(body, delimiter, first_line, problems) if body else None
+    if cells is None or not len(cells):
         return None
-    cells = _without_padding(_cells(body, delimiter, first_row, section.title, problems), header)
-    columns = _column_names(header, cells.width, problems)
-    if "position_mm" not in columns:
+    columns = named_columns(header, cells.columns, version, problems)
+    if "position_mm" not in columns or not {"torque_a", "thrust_a"} & columns.keys():
         return None
-    table = _named(cells, columns, first_row, problems)
-    table = _without_blank_rows(table, first_row, problems)
-    current = pl.any_horizontal(pl.col("torque_a", "thrust_a").is_not_null())
-    if table.filter(pl.col("position_mm").is_not_null() & current).is_empty():
+    sound = _complete(columns, cells, problems)
+    current = np.isfinite(columns["torque_a"]) | np.isfinite(columns["thrust_a"])
+    if not (np.isfinite(columns["position_mm"]) & current).any():
         return None
-    return _with_time(_with_depth(table, problems), sample_rate_hz)
+    columns["position_mm"] = _depth(columns["position_mm"], problems)
+    step = _without_glitches(columns["step"], cells, problems)
+    sound, columns["step"] = sound and step is columns["step"], step
+    return _table(columns, cells, sample_rate_hz, problems, sound=sound)
 
 
-def _names_and_body(section: Section, delimiter: str, problems: list[Problem]) -> tuple[list[str], str, int]:
-    text, row = section.body, section.first_row
-    while text:
-        line, _, rest = text.partition("\n")
-        if line.strip(" \t;"):
-            break
-        text, row = rest, row + 1
-    body_only = bool(_NUMERIC.match(text))
-    if body_only:
-        problems.append(Problem("no_names", names.DATAS, row, "columns named by their usual order"))
-        return [], _trimmed(text), row
-    line, _, rest = text.partition("\n")
-    header = [cell.strip().strip('"') for cell in line.split(delimiter)]
+def _names_and_body(
+    section: Section, delimiter: str, problems: list[Problem]
+) -> tuple[list[str], bytes, int]:
+    text = section.body.lstrip(b" \t;\n")
+    skipped = len(section.body) - len(text)
+    line_number = section.first_row + section.body.count(b"\n", 0, skipped)
+    if _NUMERIC.match(text):
+        problems.append(Problem("no_names", names.DATAS, line_number, "columns named by their usual order"))
+        # The row's own leading empty cells were stripped with the blank rows before it.
+        return [], _trimmed(section.body[section.body.rfind(b"\n", 0, skipped) + 1 :]), line_number
+    line, _, rest = text.partition(b"\n")
+    header = [cell.strip(' "') for cell in line.decode("latin-1").split(delimiter)]
     while header and not header[-1]:
         header.pop()
-    return header, _trimmed(rest), row + 1
+    return header, _trimmed(rest), line_number + 1
 
 
-def _trimmed(body: str) -> str:
-    """Without the blank rows at the end; the last row keeps its empty cells."""
-    end = body.find("\n", len(body.rstrip(" \t;\n")))
-    return body if end < 0 else body[:end]
+def _trimmed(body: bytes) -> bytes:
+    """Without the blank rows at the end; the last row keeps its empty cells and its line end."""
+    end = body.find(b"\n", len(body.rstrip(b" \t;\n")))
+    return body if end < 0 else body[: end + 1]
 
 
-def _without_padding(cells: pl.DataFrame, header: list[str]) -> pl.DataFrame:
-    """Without the empty columns that pad rows beyond the names."""
-    names_given = len(set(header)) or len(names.COMMON_SIGNALS)
-    while cells.width > names_given and cells[cells.columns[-1]].is_null().all():
-        cells = cells.drop(cells.columns[-1])
-    return cells
+def _complete(columns: dict[str, Floats], cells: Cells, problems: list[Problem]) -> bool:
+    """Add the usual columns that are missing, empty; name the rows and cells that lack a usable value.
+
+    Returns whether every cell holds a value.
+    """
+    sound = cells.sound
+    for name in names.COMMON_SIGNALS:
+        if name not in columns:
+            problems.append(Problem("missing_column", names.DATAS, None, f"no {name}: left empty"))
+            columns[name] = np.full(len(cells), np.nan)
+            sound = False
+    for name, limit in _WHOLE.items():
+        column = _whole_or_empty(name, limit, columns[name], cells, problems)
+        sound, columns[name] = sound and column is columns[name], column
+    if sound:
+        return True
+    needed = [columns[name] for name in ("position_mm", "torque_a", "thrust_a", *_WHOLE)]
+    lacking = np.isnan(needed).any(axis=0) & ~np.isnan(needed).all(axis=0)
+    rows = np.flatnonzero(lacking).tolist() if not lacking.all() else []
+    note_rows(problems, "incomplete_row", cells.lines, rows, lambda _: "values missing: left empty")
+    return False
 
 
-def _cells(body: str, delimiter: str, first_row: int, title: str, problems: list[Problem]) -> pl.DataFrame:
-    body = body.replace(",", ".")
-    width = body.split("\n", 1)[0].count(delimiter) + 1
-    if body.count(delimiter) == (body.count("\n") + 1) * (width - 1):
-        try:
-            return _parsed(body, delimiter, width)
-        except pl.exceptions.PolarsError:
-            pass
-    texts = _aligned(body, delimiter, first_row, problems)
-    return _numbers(texts, first_row, title, problems)
+def _whole_or_empty(name: str, limit: int, column: Floats, cells: Cells, problems: list[Problem]) -> Floats:
+    unusable = ~((column == np.rint(column)) & (column >= 0) & (column < limit)) & ~np.isnan(column)
+    if not unusable.any():
+        return column
+    detail = f"{name} is not a whole number from 0 to {limit - 1}: left empty"
+    note_rows(problems, "not_whole", cells.lines, np.flatnonzero(unusable).tolist(), lambda _: detail)
+    return np.where(unusable, np.nan, column)
 
 
-def _parsed(body: str, delimiter: str, width: int) -> pl.DataFrame:
-    """The cells as numbers; PolarsError where a row is longer than the first or a cell is no number."""
-    return pl.read_csv(
-        io.BytesIO(body.encode()),
-        separator=delimiter,
-        has_header=False,
-        schema={f"c{place}": pl.Float64 for place in range(width)},
-        quote_char=None,
-    )
+def _depth(position: Floats, problems: list[Problem]) -> Floats:
+    """|Position|, which grows downward."""
+    above = np.count_nonzero(position > 0)
+    if above and (position < 0).any():
+        detail = f"{above} positions above 0 among negative ones: |position| kept"
+        problems.append(Problem("mixed_sign", names.DATAS, None, detail))
+    return np.abs(position)
 
 
-def _aligned(body: str, delimiter: str, first_row: int, problems: list[Problem]) -> pl.DataFrame:
-    """The cells as texts, in rows of the commonest width; rows that differ from it are named."""
-    rows = [line.rstrip("\t; ").split(delimiter) for line in body.split("\n")]
-    widths = [len(row) for row in rows]
-    commonest = max(set(widths), key=widths.count)
-    uneven = [place for place, row in enumerate(rows) if len(row) != commonest and row != [""]]
-    problems.extend(
-        Problem("uneven_row", names.DATAS, first_row + place, f"{widths[place]} values, not {commonest}")
-        for place in uneven[:_MOST_ROWS_NAMED]
-    )
-    if len(uneven) > _MOST_ROWS_NAMED:
-        detail = f"{len(uneven) - _MOST_ROWS_NAMED} more rows of uneven length"
-        problems.append(Problem("uneven_row", names.DATAS, None, detail))
-    columns = zip(*(row[:commonest] + [""] * (commonest - len(row)) for row in rows), strict=True)
-    return pl.DataFrame([pl.Series(f"c{place}", cells) for place, cells in enumerate(columns)])
+def _without_glitches(step: Floats, cells: Cells, problems: list[Problem]) -> Floats:
+    """Steps never go back: a row or two of another step within one step are damage, and left empty."""
+    known = np.flatnonzero(np.isfinite(step))
+    starts = _changes(step[known])
+    values = step[known[starts]]
+    if (values[1:] > values[:-1]).all():
+        return step
+    step = step.copy()
+    ends = np.append(starts[1:], known.size)
+    within = (values[:-2] == values[2:]) & (ends[1:-1] - starts[1:-1] <= _GLITCH_ROWS)
+    for place in np.flatnonzero(within) + 1:
+        rows = known[starts[place] : ends[place]]
+        detail = f"step {values[place]:g} within step {values[place - 1]:g}: left empty"
+        problems.append(Problem("step_glitch", names.DATAS, int(cells.lines[rows[0]]), detail))
+        step[rows] = np.nan
+    kept = step[np.isfinite(step)]
+    if (kept[1:] < kept[:-1]).any():
+        problems.append(Problem("step_order", names.DATAS, None, "a step comes after one of a higher number"))
+    return step
 
 
-def _numbers(texts: pl.DataFrame, first_row: int, title: str, problems: list[Problem]) -> pl.DataFrame:
-    stripped = texts.select(pl.all().str.strip_chars())
-    cells = stripped.select(pl.all().cast(pl.Float64, strict=False))
-    unread = stripped.select(
-        (pl.col(name).is_not_null() & (pl.col(name) != "") & cells[name].is_null()).alias(name)
-        for name in stripped.columns
-    )
-    rows, columns = np.nonzero(unread.to_numpy())
-    for row, column in list(zip(rows.tolist(), columns.tolist(), strict=True))[:_MOST_ROWS_NAMED]:
-        detail = f"{stripped[row, column]!r} is not a number: left empty"
-        problems.append(Problem("not_a_number", title, first_row + row, detail))
-    if len(rows) > _MOST_ROWS_NAMED:
-        detail = f"{len(rows) - _MOST_ROWS_NAMED} more cells that are not numbers"
-        problems.append(Problem("not_a_number", title, None, detail))
-    return cells
-
-
-def _column_names(header: list[str], width: int, problems: list[Problem]) -> list[str | None]:
-    """A column name for each of `width` values; None for a value that no name is sure to mean."""
-    if not header:
-        return [*names.COMMON_SIGNALS[:width], *[None] * (width - 7)]
-    columns = [names.SIGNALS.get(name, names.column_name(name)) for name in header]
-    if len(columns) == width and len(set(columns)) == width:
-        return list(columns)
-    unique = list(dict.fromkeys(columns))
-    detail = f"{len(columns)} names for {width} values"
-    if len(unique) == width:
-        problems.append(Problem("repeated_name", names.DATAS, None, f"{detail}: repeats left out"))
-        return list(unique)
-    problems.append(
-        Problem("names_and_values_differ", names.DATAS, None, f"{detail}: only the usual seven kept")
-    )
-    sure = [column if column in names.COMMON_SIGNALS else None for column in columns[:width]]
-    repeated = [column if column not in sure[:place] else None for place, column in enumerate(sure)]
-    return repeated + [None] * (width - len(repeated))
-
-
-def _named(
-    cells: pl.DataFrame, columns: list[str | None], first_row: int, problems: list[Problem]
+def _table(
+    columns: dict[str, Floats], cells: Cells, sample_rate_hz: float, problems: list[Problem], *, sound: bool
 ) -> pl.DataFrame:
-    kept = {name: cells.columns[place] for place, name in enumerate(columns) if name is not None}
-    table = cells.select(pl.col(column).alias(name) for name, column in kept.items())
-    endless = table.select((pl.all().is_infinite() | pl.all().is_nan()).sum()).sum_horizontal().sum()
-    if endless:
-        problems.append(Problem("not_finite", names.DATAS, None, f"{endless} values left empty"))
-    table = table.with_columns(pl.when(pl.all().is_finite()).then(pl.all()))
-    missing = [name for name in names.COMMON_SIGNALS if name not in kept]
-    problems.extend(
-        Problem("missing_column", names.DATAS, first_row - 1, f"no {name}: left empty") for name in missing
-    )
-    table = table.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in missing)
-    whole = table.select((pl.col("step", "stop_code") % 1 == 0).fill_null(True).all())
-    if not all(whole.row(0)):
-        problems.append(Problem("not_whole", names.DATAS, None, "steps or stop codes with a fraction"))
-    return table.with_columns(
-        pl.when(pl.col(name) % 1 == 0).then(pl.col(name)).cast(pl.Int64).alias(name)
-        for name in ("step", "stop_code")
-    )
+    index = np.arange(len(cells))
+    starts = _run_starts(columns["step"])
+    _note_gaps(columns["position_mm"], starts, cells, problems)
+    since = index - np.repeat(starts, np.append(starts[1:], index.size) - starts)
+    ordered = {name: columns[name] for name in (*names.COMMON_SIGNALS, *columns)}
+    arrays = [
+        pa.array(index),
+        pa.array(since / sample_rate_hz),
+        *(_array(column, name in _WHOLE, sound) for name, column in ordered.items()),
+    ]
+    return pl.DataFrame(pa.RecordBatch.from_arrays(arrays, ["index", "step_time_s", *ordered]))
 
 
-def _without_blank_rows(table: pl.DataFrame, first_row: int, problems: list[Problem]) -> pl.DataFrame:
-    blank = table.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    partial = table.select(pl.any_horizontal(pl.col(*_REQUIRED).is_null())).to_series() & ~blank
-    if not table.height or partial.all():
-        return table.filter(~blank)
-    if blank.any():
-        problems.append(
-            Problem("blank_rows", names.DATAS, None, f"{blank.sum()} rows without a value left out")
-        )
-    problems.extend(
-        Problem("incomplete_row", names.DATAS, first_row + row, "values missing: left empty")
-        for row in partial.arg_true().to_list()[:_MOST_ROWS_NAMED]
-    )
-    return table.filter(~blank)
+def _array(column: Floats, whole: bool, sound: bool) -> pa.Array:
+    """A column with null where it was NaN, as 64-bit integers where it counts."""
+    if not sound:
+        return pa.array(column, from_pandas=True).cast(pa.int64() if whole else pa.float64())
+    return pa.array(column.astype(np.int64) if whole else column)
 
 
-def _with_depth(table: pl.DataFrame, problems: list[Problem]) -> pl.DataFrame:
-    position = table["position_mm"]
-    if (position > 0).any() and (position < 0).any():
-        problems.append(
-            Problem("mixed_sign", names.DATAS, None, "positions on both sides of 0: |position| kept")
-        )
-    return table.with_columns(pl.col("position_mm").abs())
+def _run_starts(step: Floats) -> NDArray[np.int64]:
+    """The first row of each run of equal steps; a row without one belongs to the run before it."""
+    known = np.flatnonzero(np.isfinite(step))
+    if not known.size:
+        return np.zeros(1, dtype=np.int64)
+    starts = known[_changes(step[known])]
+    starts[0] = 0
+    return starts
 
 
-def _with_time(table: pl.DataFrame, sample_rate_hz: float) -> pl.DataFrame:
-    run = (pl.col("step") != pl.col("step").shift()).fill_null(False).cum_sum()
-    optional = [name for name in table.columns if name not in names.COMMON_SIGNALS]
-    return table.with_row_index("index").select(
-        pl.col("index").cast(pl.Int64),
-        (pl.int_range(pl.len()).over(run) / sample_rate_hz).alias("step_time_s"),
-        *names.COMMON_SIGNALS,
-        *optional,
+def _changes(values: Floats) -> NDArray[np.int64]:
+    """Where a value differs from the one before it; the first one does."""
+    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])[: values.size])
+
+
+def _note_gaps(position: Floats, starts: NDArray[np.int64], cells: Cells, problems: list[Problem]) -> None:
+    """Within a step the tool moves by a few hundredths of a mm a row: a leap says that rows are missing."""
+    rows = np.flatnonzero(np.abs(position[1:] - position[:-1]) > _GAP_MM) + 1
+    rows = rows[~np.isin(rows, starts)].tolist() if rows.size else []
+    note_rows(
+        problems, "position_leap", cells.lines, rows, lambda _: f"more than {_GAP_MM} mm from the row before"
     )
