@@ -1,21 +1,30 @@
 """Drilling recipes: which steps a unit runs through a stack, and what ends each."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
 
 from drilling.physics import StepRun, Tip
 
-Family = Literal["two speeds", "one speed"]
+Family = Literal["two speeds", "one speed", "lubricated"]
 _END_CODES, _END_SHARES = (2048, 8192, 8, 64), (0.45, 0.2, 0.25, 0.1)
+_ABORT_CODES = (0x80, 0x400, 0x20002)
+# Of recipes that are not lubricated. With those, 2-3 is 74 %, 1-2-3 15 %, 4 alone 9 %, 0-1-2-3 1 %.
+_SEQUENCES: tuple[tuple[float, Family, tuple[int, ...]], ...] = (
+    (0.66, "two speeds", (2, 3)),
+    (0.16, "one speed", (2, 3)),
+    (0.14, "two speeds", (1, 2, 3)),
+    (0.027, "one speed", (1, 2, 3)),
+    (0.013, "two speeds", (0, 1, 2, 3)),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A recipe: its family, the numbers of its steps, and its speeds in the soft and the hard layer."""
 
+    pset: int
     family: Family
     steps: tuple[int, ...]
     soft_rpm: float
@@ -23,64 +32,99 @@ class Recipe:
     hard_rpm: float
     hard_feed_mm_rev: float
     last_rpm: float
+    over_stroke_mm: float
 
 
-def choose_recipe(rng: np.random.Generator) -> Recipe:
-    """A recipe drawn with the shares of genuine logs: 2-3 in most, 1-2-3, 4 alone, rarely 0-1-2-3."""
-    two_speeds = rng.random() < 0.75
-    sequences: list[tuple[int, ...]] = [(2, 3), (1, 2, 3), (0, 1, 2, 3)] if two_speeds else [(2, 3), (4,)]
-    shares = [0.75, 0.23, 0.02] if two_speeds else [0.74, 0.26]
-    hard_rpm, hard_feed = rng.uniform(750, 1000), rng.uniform(0.032, 0.045)
+@dataclass(frozen=True, slots=True)
+class HolePoints:
+    """The true key points of a hole in mm of |position|."""
+
+    entry_mm: float
+    transition_mm: float
+    exit_mm: float
+
+    def reached(self, deepest_mm: float) -> dict[str, float | None]:
+        """Those that a tool passes on its way to a depth; None for the others."""
+        return {name: depth if depth < deepest_mm else None for name, depth in asdict(self).items()}
+
+
+def choose_recipe(place: float, *, lubricated: bool, rng: np.random.Generator) -> Recipe:
+    """The recipe at a place from 0 to 1 in the shares of genuine logs; `rng` gives its speeds."""
+    pset, family, steps = (9, "lubricated", (4,)) if lubricated else _at(place)
+    hard_rpm, hard_feed = (
+        (320.0, 0.030) if family == "lubricated" else (rng.uniform(750, 1000), rng.uniform(0.033, 0.045))
+    )
+    two = family == "two speeds"
     return Recipe(
-        family="two speeds" if two_speeds else "one speed",
-        steps=sequences[rng.choice(len(sequences), p=shares)],
-        soft_rpm=float(rng.uniform(4000, 4500)) if two_speeds else float(hard_rpm),
-        soft_feed_mm_rev=float(rng.uniform(0.038, 0.045)) if two_speeds else float(hard_feed),
-        hard_rpm=float(hard_rpm),
-        hard_feed_mm_rev=float(hard_feed),
-        last_rpm=float(rng.uniform(1500, 4000)),
+        pset=pset,
+        family=family,
+        steps=steps,
+        soft_rpm=round(rng.uniform(4000, 4500)) if two else round(hard_rpm),
+        soft_feed_mm_rev=round(rng.uniform(0.038, 0.045), 3) if two else round(hard_feed, 3),
+        hard_rpm=round(hard_rpm),
+        hard_feed_mm_rev=round(hard_feed, 3),
+        last_rpm=round(rng.uniform(1500, 4000)),
+        over_stroke_mm=rng.uniform(0.3, 0.8),
     )
 
 
-def run_recipe(
-    recipe: Recipe, points: Mapping[str, float], tip: Tip, rng: np.random.Generator
-) -> tuple[StepRun, ...]:
+def run_recipe(recipe: Recipe, points: HolePoints, tip: Tip, rng: np.random.Generator) -> tuple[StepRun, ...]:
     """The steps as they ran through a hole with those key points."""
-    through = points["exit_mm"] + tip.exit_length_mm
-    if recipe.family == "one speed":
-        return _one_speed(recipe, points, through, rng)
-    return _two_speeds(recipe, points, tip, through, rng)
-
-
-def _two_speeds(
-    recipe: Recipe, points: Mapping[str, float], tip: Tip, through: float, rng: np.random.Generator
-) -> tuple[StepRun, ...]:
-    # The unit notices the hard layer by its torque or thrust, part of the way up the ramp.
-    noticed = points["transition_mm"] + tip.length_mm * rng.uniform(0.2, 0.6)
+    through = points.exit_mm + tip.exit_length_mm
     numbers = list(recipe.steps)
+    clearance = len(numbers) > 2
     runs: list[StepRun] = []
     if len(numbers) == 4:
-        runs.append(_soft(recipe, numbers.pop(0), points["entry_mm"] - 0.5, 64, rng))
-    runs.append(_soft(recipe, numbers.pop(0), noticed, int(rng.choice([1, 4], p=[0.8, 0.2])), rng))
-    clearance = len(numbers) == 2
-    end_code = 64 if clearance else _end_code(rng)
-    runs.append(_hard(recipe, numbers.pop(0), through + rng.uniform(0.2, 1.0), end_code, rng))
+        runs.append(_soft(recipe, numbers.pop(0), points.entry_mm - 0.5, 64, rng))
+    if len(numbers) > 1:
+        end, code = _end_of_soft(recipe, points, tip, rng)
+        runs.append(_soft(recipe, numbers.pop(0), end, code, rng))
+    code = 64 if clearance else int(rng.choice(_END_CODES, p=_END_SHARES))
+    overrun = rng.uniform(0.05, 0.3) if code == 2048 else recipe.over_stroke_mm
+    runs.append(_hard(recipe, numbers.pop(0), through + overrun, code, rng))
     if clearance:
         end = runs[-1].end_mm + rng.uniform(1.0, 3.0)
-        torque = float(rng.uniform(2.0, 5.0))
-        runs.append(StepRun(numbers[0], recipe.last_rpm, 0.05, end, 8, _jump_back(rng), torque))
+        jump_back = _jump_back(rng)
+        runs.append(StepRun(numbers[0], recipe.last_rpm, 0.05, end, 8, jump_back, *_hard_stop(rng)))
     return tuple(runs)
 
 
-def _one_speed(
-    recipe: Recipe, points: Mapping[str, float], through: float, rng: np.random.Generator
-) -> tuple[StepRun, ...]:
-    end = through + rng.uniform(0.2, 1.2)
-    last = _hard(recipe, recipe.steps[-1], end, _end_code(rng), rng)
-    if len(recipe.steps) == 1:
-        return (last,)
-    change = rng.uniform(points["entry_mm"] + 2.0, points["exit_mm"] - 1.0)
-    return (_soft(recipe, recipe.steps[0], change, 64, rng), last)
+def run_in_air(recipe: Recipe, start_mm: float, rng: np.random.Generator) -> tuple[StepRun, ...]:
+    """The steps of a cycle that meets no material: each runs its stroke."""
+    runs: list[StepRun] = []
+    end = start_mm
+    for place, number in enumerate(recipe.steps):
+        end += rng.uniform(2.5, 6.0)
+        soft = place == 0 and len(recipe.steps) > 1
+        last = place == len(recipe.steps) - 1
+        runs.append((_soft if soft else _hard)(recipe, number, end, 8192 if last else 64, rng))
+    return tuple(runs)
+
+
+def aborted(steps: tuple[StepRun, ...], start_mm: float, rng: np.random.Generator) -> tuple[StepRun, ...]:
+    """The same cycle, ended early by the stop button, an abort or a short circuit."""
+    end = start_mm + (steps[-1].end_mm - start_mm) * rng.uniform(0.1, 0.85)
+    kept = [step for place, step in enumerate(steps) if place == 0 or steps[place - 1].end_mm < end]
+    last, code = kept[-1], int(rng.choice(_ABORT_CODES))
+    cut = StepRun(last.number, last.rpm, last.feed_mm_rev, end, code, last.jump_back_mm, pecking=last.pecking)
+    return (*kept[:-1], cut)
+
+
+def _at(place: float) -> tuple[int, Family, tuple[int, ...]]:
+    reached = 0.0
+    for number, (share, family, steps) in enumerate(_SEQUENCES):
+        reached += share
+        if place < reached:
+            return number + 1, family, steps
+    return 1, _SEQUENCES[0][1], _SEQUENCES[0][2]
+
+
+def _end_of_soft(recipe: Recipe, points: HolePoints, tip: Tip, rng: np.random.Generator) -> tuple[float, int]:
+    if recipe.family == "two speeds":
+        # The unit notices the hard layer by its torque or thrust, part of the way up the ramp.
+        noticed = points.transition_mm + tip.length_mm * rng.uniform(0.2, 0.6)
+        return noticed, int(rng.choice([1, 4], p=[0.8, 0.2]))
+    return rng.uniform(points.entry_mm + 2.0, points.exit_mm - 1.0), 64
 
 
 def _soft(recipe: Recipe, number: int, end_mm: float, code: int, rng: np.random.Generator) -> StepRun:
@@ -88,12 +132,17 @@ def _soft(recipe: Recipe, number: int, end_mm: float, code: int, rng: np.random.
 
 
 def _hard(recipe: Recipe, number: int, end_mm: float, code: int, rng: np.random.Generator) -> StepRun:
-    return StepRun(number, recipe.hard_rpm, recipe.hard_feed_mm_rev, end_mm, code, _jump_back(rng))
+    stop = _hard_stop(rng) if code == 8 and rng.random() < 0.4 else (0.0, 0.0)
+    return StepRun(
+        number, recipe.hard_rpm, recipe.hard_feed_mm_rev, end_mm, code, _jump_back(rng), *stop,
+        pecking=recipe.family == "lubricated",
+    )  # fmt: skip
+
+
+def _hard_stop(rng: np.random.Generator) -> tuple[float, float]:
+    """Torque and thrust that the hard stop adds, in A."""
+    return float(rng.uniform(1.0, 5.0)), float(rng.uniform(0.7, 2.2))
 
 
 def _jump_back(rng: np.random.Generator) -> float:
     return float(rng.uniform(0.09, 0.29))
-
-
-def _end_code(rng: np.random.Generator) -> int:
-    return int(rng.choice(_END_CODES, p=_END_SHARES))

@@ -1,10 +1,11 @@
 """Synthetic Setitec logs with known key points, the same for the same seed.
 
-A campaign is one head with its tools on one panel, drilling one recipe through one stack; no head,
-tool or panel serves two campaigns. Beside the logs stand `truth.csv` and a `SYNTHETIC` marker.
+Beside the logs stand `truth.csv` (key points, groups and what is unusual about a hole) and a
+`SYNTHETIC` marker. `labelled` in it says whose key points a model may be trained on.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,45 +13,31 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from drilling.breakages import BREAKAGES, apply_breakage
+from drilling.campaigns import (
+    Campaign,
+    hole_recipe,
+    hole_stack,
+    hole_version,
+    holes_per_campaign,
+    make_campaign,
+    spread,
+)
 from drilling.errors import FolderNotOurs, InvalidConfig
-from drilling.physics import Layer, Stack, StepRun, Tip, drill
+from drilling.physics import Stack, StepRun, drill
 from drilling.progress import tracked
-from drilling.recipes import Recipe, choose_recipe, run_recipe
+from drilling.recipes import Recipe, aborted, run_in_air, run_recipe
 from drilling.setitec.writer import LogContent, encode_log, program_row
 
 MARKER, TRUTH = "SYNTHETIC", "truth.csv"
-_GENERATOR = 1
-_HOLES_PER_CAMPAIGN = 5
-_FIRST_DAY = datetime(2025, 3, 3, 6)
 NOTE = "SYNTHETIC DATA"
+_GENERATOR = 2
+_FIRST_DAY = datetime(2025, 3, 3, 6)
+_IN_AIR, _ABORTED = 0.015, 0.030
+# Cycle time over the time that rows tell, at these shares of genuine logs.
+_CYCLE_SHARES, _CYCLE_RATIOS = (0.0, 0.05, 0.5, 0.95, 1.0), (1.10, 1.14, 1.46, 1.81, 1.95)
 
-
-@dataclass(frozen=True, slots=True)
-class Campaign:
-    """What the holes of one panel share."""
-
-    number: int
-    version: int
-    recipe: Recipe
-    tip: Tip
-    entry_mm: float
-    soft_mm: float
-    hard_mm: float
-    soft_torque_a: float
-    hard_torque_a: float
-    soft_thrust_a: float
-    hard_thrust_a: float
-    air_noise_a: float
-
-    @property
-    def head(self) -> str:
-        """The drilling head's name."""
-        return f"HD{self.number:03d}"
-
-    @property
-    def panel(self) -> str:
-        """The panel's name."""
-        return f"PANEL-{self.number:03d}"
+Truth = dict[str, float | str | int | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,142 +46,165 @@ class SyntheticHole:
 
     file: str
     content: bytes
-    truth: dict[str, float | str | int | bool]
+    truth: Truth
 
 
-def write_folder(folder: Path, *, holes: int = 160, seed: int = 7, progress: bool = True) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A hole's cycle as it ran: `cycle` is 'drilled', 'in air' or 'aborted'."""
+
+    cycle: str
+    stack: Stack
+    steps: tuple[StepRun, ...]
+    points: dict[str, float | None]
+
+
+def write_folder(
+    folder: Path,
+    *,
+    holes: int = 160,
+    seed: int = 7,
+    labelled: int | None = None,
+    breakages: Sequence[str] = (),
+    progress: bool = True,
+) -> bool:
     """Write `holes` logs, `truth.csv` and the marker; False where the same ones are there already.
 
-    Logs of an earlier call are replaced. Raises FolderNotOurs where other files stand in the folder.
+    The first `labelled` holes that were drilled through are marked so, all where it is None. Each of
+    `breakages` damages one hole in ten. Logs of an earlier call are replaced. Raises FolderNotOurs
+    where other files stand in the folder, InvalidConfig for an unknown breakage.
     """
-    marker: dict[str, object] = {"synthetic": True, "generator": _GENERATOR, "holes": holes, "seed": seed}
+    marker: dict[str, object] = {
+        "synthetic": True, "generator": _GENERATOR, "holes": holes, "seed": seed, "labelled": labelled,
+        "breakages": list(breakages),
+    }  # fmt: skip
     if _is_written(folder, marker):
         return False
+    plan = _breakage_plan(breakages, holes)
     _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).write_text(json.dumps(marker) + "\n")
-    truths = []
+    truths: list[Truth] = []
+    left = holes if labelled is None else labelled
     for number in tracked(range(holes), "Writing synthetic logs", holes, shown=progress):
-        hole = make_hole(number, holes=holes, seed=seed)
+        hole = make_hole(number, holes=holes, seed=seed, breakage=plan.get(number))
         (folder / hole.file).write_bytes(hole.content)
-        truths.append(hole.truth)
-    pl.DataFrame(truths).write_csv(folder / TRUTH, float_precision=4)
+        use = left > 0 and hole.truth["cycle"] == "drilled"
+        left -= use
+        truths.append({**hole.truth, "labelled": use})
+    pl.DataFrame(truths, infer_schema_length=None).write_csv(folder / TRUTH, float_precision=4)
     return True
 
 
-def make_hole(number: int, *, holes: int, seed: int) -> SyntheticHole:
-    """The hole of that number of a set. Raises InvalidConfig where the set has no such hole."""
+def make_hole(number: int, *, holes: int, seed: int, breakage: str | None = None) -> SyntheticHole:
+    """The hole of that number of a set, damaged on request by one of `breakages.BREAKAGES`.
+
+    Raises InvalidConfig where the set has no such hole or there is no such breakage.
+    """
     if not 0 <= number < holes:
         raise InvalidConfig("make_hole", f"hole {number} of a set of {holes}")
-    campaign = _campaign(number // _HOLES_PER_CAMPAIGN, seed)
+    per_campaign = holes_per_campaign(holes)
+    campaign = make_campaign(number // per_campaign, seed)
+    within = number % per_campaign
     rng = np.random.default_rng([seed, 1, number])
-    age = (
-        1
-        + number % _HOLES_PER_CAMPAIGN
-        + int(np.random.default_rng([seed, 2, campaign.number]).integers(0, 60))
-    )
-    stack, points = _stack(campaign, age, rng)
-    steps = run_recipe(campaign.recipe, points, campaign.tip, rng)
-    signals = drill(stack, rng.uniform(0.5, 0.9), steps, rng)
-    tag = f"TAG{campaign.number:03d}{'AB'[number % 2]}"
+    tool = within % 2
+    age = campaign.first_age + within // 2
+    recipe = hole_recipe(campaign, spread(number, seed, 1), seed)
+    start = rng.uniform(0.5, 0.9)
+    run = _run(campaign, recipe, spread(number, seed, 2), start, tool, age, rng)
+    signals = drill(run.stack, start, run.steps, rng)
+    version = hole_version(campaign, spread(number, seed, 3))
     counters = (1200 + number, age)
     content = LogContent(
-        version=campaign.version,
-        recorded_at=_FIRST_DAY + timedelta(days=campaign.number, minutes=4 * number),
+        version=version,
+        recorded_at=_FIRST_DAY + timedelta(days=campaign.number, minutes=4 * within),
         box_serial=f"SN{campaign.number:05d}",
-        motor_type="L_EDU",
-        pset=1,
-        max_stroke_mm=60.0,
+        motor_type=("L_EDU", "M_EDU", "L-HS_EDU", "DCS_EDU")[campaign.number % 4],
         motor_serial=f"M{campaign.number:04d}",
         head_name=campaign.head,
-        tag=tag,
+        tag=campaign.tag(tool),
         counters=counters,
         customer_info=NOTE,
-        program=_program(campaign.version, steps),
-        results=_results(campaign.version, signals, rng),
-        step_results=[_step_result(step, signals) for step in steps],
+        pset=recipe.pset,
+        program=_program(version, run.steps, campaign),
+        max_stroke_mm=round(run.steps[-1].end_mm + 2),
+        results=_results(version, run, signals, rng),
+        step_results=[_step_result(step, signals) for step in run.steps],
         signals=signals,
+        micropeck=(3.0, 10.0) if campaign.lubricated else (0.0, 0.0),
     )
-    file = f"{tag}_{campaign.head}_ST_{counters[0]}_{counters[1]}.xls"
-    groups = {"tool": tag, "head": campaign.head, "panel": campaign.panel}
-    about = {"family": campaign.recipe.family, "version": campaign.version, "synthetic": True}
-    return SyntheticHole(file, encode_log(content), {"file": file, **points, **groups, **about})
+    twice = "_1" if run.cycle == "in air" else ""
+    file = f"{content.tag}_{campaign.head}_ST_{counters[0]}_{counters[1]}{twice}.xls"
+    truth: Truth = {
+        "file": file, **run.points, "tool": content.tag, "head": campaign.head, "panel": campaign.panel,
+        "family": recipe.family, "material": campaign.material, "pset": recipe.pset, "version": version,
+        "age": age, "cycle": run.cycle, "breakage": breakage or "", "synthetic": True,
+    }  # fmt: skip
+    raw = encode_log(content)
+    return SyntheticHole(file, apply_breakage(raw, breakage) if breakage else raw, truth)
 
 
-def _campaign(number: int, seed: int) -> Campaign:
-    rng = np.random.default_rng([seed, 0, number])
-    length = rng.uniform(1.4, 2.5)
-    return Campaign(
-        number=number,
-        version=9 if number % 6 == 4 else 4,
-        recipe=choose_recipe(rng),
-        tip=Tip(length, length * rng.uniform(1.05, 1.3), rng.uniform(1.0, 1.3)),
-        entry_mm=rng.uniform(1.8, 4.0),
-        soft_mm=rng.uniform(4.0, 8.0),
-        hard_mm=rng.uniform(3.2, 5.5),
-        soft_torque_a=rng.uniform(3.5, 6.0),
-        hard_torque_a=rng.uniform(10.0, 15.0),
-        soft_thrust_a=rng.uniform(0.12, 0.26),
-        hard_thrust_a=rng.uniform(0.55, 0.95),
-        air_noise_a=rng.uniform(0.02, 0.06),
-    )
+def _run(
+    campaign: Campaign,
+    recipe: Recipe,
+    place: float,
+    start_mm: float,
+    tool: int,
+    age: int,
+    rng: np.random.Generator,
+) -> _Run:
+    tip = campaign.tips[tool]
+    stack, points = hole_stack(campaign, tip, age, rng)
+    if place < _IN_AIR:
+        empty = Stack((), tip, campaign.air_noise_a)
+        return _Run("in air", empty, run_in_air(recipe, start_mm, rng), points.reached(0.0))
+    steps = run_recipe(recipe, points, tip, rng)
+    if place < _ABORTED:
+        steps = aborted(steps, start_mm, rng)
+        return _Run("aborted", stack, steps, points.reached(steps[-1].end_mm))
+    return _Run("drilled", stack, steps, points.reached(steps[-1].end_mm))
 
 
-def _stack(campaign: Campaign, age: int, rng: np.random.Generator) -> tuple[Stack, dict[str, float]]:
-    entry = campaign.entry_mm + rng.normal(0, 0.25)
-    transition = entry + campaign.soft_mm + rng.normal(0, 0.08)
-    leave = transition + campaign.hard_mm + rng.normal(0, 0.06)
-    worn = 1 + 0.004 * age
-    soft = Layer(
-        entry,
-        transition,
-        campaign.soft_torque_a * worn,
-        campaign.soft_thrust_a * worn,
-        rng.uniform(0.02, 0.06),
-        0.7,
-    )
-    hard = Layer(
-        transition,
-        leave,
-        campaign.hard_torque_a * worn,
-        campaign.hard_thrust_a * worn,
-        rng.uniform(0.13, 0.6),
-        0.3,
-    )
-    stack = Stack((soft, hard), campaign.tip, campaign.air_noise_a)
-    return stack, {"entry_mm": entry, "transition_mm": transition, "exit_mm": leave}
-
-
-def _program(version: int, steps: tuple[StepRun, ...]) -> list[dict[str, float | str]]:
+def _program(version: int, steps: tuple[StepRun, ...], campaign: Campaign) -> list[dict[str, float | str]]:
     """A row per recipe step from 0 on; those that the recipe leaves out are off."""
     ran = {step.number: step for step in steps}
-    return [_program_row(version, number, ran.get(number)) for number in range(max(ran) + 1)]
+    return [_program_row(version, number, ran.get(number), campaign) for number in range(max(ran) + 1)]
 
 
-def _program_row(version: int, number: int, step: StepRun | None) -> dict[str, float | str]:
+def _program_row(
+    version: int, number: int, step: StepRun | None, campaign: Campaign
+) -> dict[str, float | str]:
     if step is None:
         return program_row(version, step_nb=float(number), feed_mm_rev=float("inf"), material="")
     return program_row(
         version,
         step_nb=float(number),
         step_on_off=1.0,
-        stroke_mm=round(step.end_mm, 1),
+        stroke_mm=round(step.end_mm + (0.0 if step.stop_code in (64, 8192) else 2.0), 1),
         rpm=round(step.rpm),
         feed_mm_s=step.feed_mm_s,
         feed_mm_rev=step.feed_mm_rev,
         thrust_limit_a=10.0,
         torque_limit_a=70.0,
+        lub_flow=1.0 if campaign.lubricated else 0.0,
         material="",
     )
 
 
-def _results(version: int, signals: pl.DataFrame, rng: np.random.Generator) -> dict[str, float | str]:
+def _results(
+    version: int, run: _Run, signals: pl.DataFrame, rng: np.random.Generator
+) -> dict[str, float | str]:
     position = signals["position_mm"]
-    # Version 9 reports the first row's position: a fault of the units that readers must know.
-    distance = position[-1] + rng.uniform(-0.06, 0.06) if version == 4 else position[0]
-    cycle_time = signals.height / 100 * rng.choice([1.2, 1.46, 1.7])
-    results: dict[str, float | str] = {"Cycle Time (s)": float(cycle_time), "Distance (mm)": float(distance)}
-    return results if version < 7 else results | {"Cycle OK": "True"}
+    distance = {
+        4: position[-1] + rng.uniform(-0.06, 0.06),
+        # Version 9 reports the first row's position: a fault of the units that readers must know.
+        9: position[0] if rng.random() < 0.97 else position[-1],
+    }.get(version, position[-1])
+    cycle_time = signals.height / 100 * float(np.interp(rng.random(), _CYCLE_SHARES, _CYCLE_RATIOS))
+    results: dict[str, float | str] = {"Cycle Time (s)": cycle_time, "Distance (mm)": float(distance)}
+    if version >= 7:
+        results["Cycle OK"] = "False" if run.cycle == "aborted" else "True"
+    return results if version < 11 else results | {"Consumption Wh": cycle_time * 0.05}
 
 
 def _step_result(step: StepRun, signals: pl.DataFrame) -> dict[str, float]:
@@ -220,10 +230,21 @@ def _step_result(step: StepRun, signals: pl.DataFrame) -> dict[str, float]:
     }
 
 
+def _breakage_plan(breakages: Sequence[str], holes: int) -> dict[int, str]:
+    """Which holes are damaged: one in ten for each breakage, at most all, in turn."""
+    unknown = [name for name in breakages if name not in BREAKAGES]
+    if unknown:
+        raise InvalidConfig("breakage", f"{unknown[0]!r} is not one of: {', '.join(BREAKAGES)}")
+    if not breakages:
+        return {}
+    damaged = range(0, holes, max(1, 10 // len(breakages)))
+    return {number: breakages[place % len(breakages)] for place, number in enumerate(damaged)}
+
+
 def _is_written(folder: Path, marker: dict[str, object]) -> bool:
     try:
         written = json.loads((folder / MARKER).read_text())
-        files = pl.read_csv(folder / TRUTH)["file"].to_list()
+        files = pl.read_csv(folder / TRUTH, infer_schema_length=None)["file"].to_list()
     except (OSError, ValueError, pl.exceptions.PolarsError):
         return False
     return bool(written == marker) and all((folder / file).is_file() for file in files)
