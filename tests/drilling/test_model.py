@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from drilling.dataset import HoleSet, load_holes
+from drilling.depth_window import CHANNELS, LENGTH, stacked, window_of
 from drilling.errors import InvalidSignals, LogUnreadable, ParityError
 from drilling.export import check_parity, open_session, run_onnx, to_onnx
 from drilling.model import KeypointModel, ModelSize, expected_depth
-from drilling.windows import CHANNELS, LENGTH, stacked, window_of
 
 SMALL = ModelSize(d_model=8, layers=1, head_channels=8)
 

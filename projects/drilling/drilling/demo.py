@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from drilling.config import TrainingConfig
+from drilling.depth_window import stacked
 from drilling.errors import LogUnreadable, NoLogs
 from drilling.evaluation import DepthError
 from drilling.export import INPUTS, OUTPUT
@@ -20,7 +21,6 @@ from drilling.setitec import read_log
 from drilling.setitec.folder import log_paths
 from drilling.synthetic import MARKER, TRUTH, write_folder
 from drilling.training import MODEL_NAME, IntegratedTrainingPipeline, TrainingOutcome
-from drilling.windows import stacked
 from mlops import Deployment, MLOpsClient
 
 SYNTHETIC_DATA, USER_DATA = "data/raw", "data/user"

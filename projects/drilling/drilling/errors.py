@@ -91,7 +91,7 @@ class InvalidSignals(DrillingError):
     def __init__(self, name: str, shape: tuple[int, ...], expected: str) -> None:
         super().__init__(
             f"{name} has shape {shape}, not {expected}",
-            remedy="drilling.windows.window_of makes the input of one log.",
+            remedy="drilling.depth_window.window_of makes the input of one log.",
             name=name,
             shape=shape,
             expected=expected,

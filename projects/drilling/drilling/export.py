@@ -13,9 +13,9 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from drilling.depth_window import CHANNELS, LENGTH
 from drilling.errors import InvalidSignals, ParityError
 from drilling.model import KeypointModel
-from drilling.windows import CHANNELS, LENGTH
 
 INPUTS, OUTPUT = ("signals", "position_mm"), "keypoints_mm"
 TOLERANCE_MM = 1e-4

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PatchTSMixerConfig, PatchTSMixerModel
 
+from drilling.depth_window import CHANNELS, LENGTH
 from drilling.labeling import KEY_POINTS
-from drilling.windows import CHANNELS, LENGTH
 
 PATCH = 8
 

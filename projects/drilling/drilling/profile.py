@@ -11,13 +11,15 @@ Floats = NDArray[np.float64]
 # After a step change the tool starts again 0.09 to 0.29 mm higher and cuts fully after 0.3 mm:
 # at most so far below the depth that it had reached.
 RE_ENGAGED_MM = 0.2
+_LEAP_MM, _LEAP_ROWS = 0.5, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
     """A log's complete samples as arrays, with `fresh` where the tool is deeper than ever before.
 
-    `changed` is true from a step change until the tool cuts at full depth again.
+    `changed` is true from a step change until the tool cuts at full depth again; `run` counts the
+    step changes before a sample.
     """
 
     index: NDArray[np.int64]
@@ -27,20 +29,30 @@ class Samples:
     thrust_a: Floats
     fresh: NDArray[np.bool_]
     changed: NDArray[np.bool_]
+    run: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class DepthProfile:
-    """Net torque on an even grid of depths, and where a step change disturbs it."""
+    """Net currents on an even grid of depths: what the samples that cut new material say of each cell.
 
+    `samples` counts those in each cell (0 where it is interpolated), `run` the step changes before it,
+    `changed` marks cells that only samples disturbed by a step change have passed.
+    """
+
+    spacing_mm: float
     position_mm: Floats
     net_torque_a: Floats
+    thrust_a: Floats
+    samples: Floats
+    run: NDArray[np.int64]
     changed: NDArray[np.bool_]
 
 
 def samples_of(log: SetitecLog) -> Samples:
     """The samples that have a position, both currents and a step; a missing no-load current counts as 0."""
     table = log.signals.drop_nulls(["position_mm", "torque_a", "thrust_a"])
+    table = table.filter(~_leaps(table["position_mm"].to_numpy()))
     position = table["position_mm"].to_numpy()
     torque = table["torque_a"].to_numpy()
     step = table["step"].fill_null(strategy="forward").fill_null(0).to_numpy()
@@ -53,27 +65,52 @@ def samples_of(log: SetitecLog) -> Samples:
         thrust_a=table["thrust_a"].to_numpy(),
         fresh=position >= deepest,
         changed=_disturbed(position, deepest, step),
+        run=np.cumsum(np.diff(step, prepend=step[:1]) != 0),
     )
 
 
 def depth_profile(samples: Samples, spacing_mm: float) -> DepthProfile:
-    """Net torque averaged over the undisturbed fresh samples of each cell, interpolated between."""
+    """Currents averaged over the undisturbed fresh samples of each cell, interpolated between."""
     steady = samples.fresh & ~samples.changed
-    position, torque = samples.position_mm[steady], samples.net_torque_a[steady]
-    if position.size < 2:
-        return DepthProfile(np.empty(0), np.empty(0), np.empty(0, dtype=bool))
+    position = samples.position_mm[steady]
+    if position.size < 2 or position[-1] - position[0] < spacing_mm:
+        nothing = np.empty(0)
+        none = np.empty(0, dtype=np.int64)
+        return DepthProfile(spacing_mm, nothing, nothing, nothing, nothing, none, none.astype(bool))
     edges = np.arange(position[0], position[-1] + spacing_mm, spacing_mm)
     centres = (edges[:-1] + edges[1:]) / 2
-    count, total = binned(position, edges), binned(position, edges, torque)
+    count = binned(position, edges)
     filled = count > 0
-    level = np.interp(centres, centres[filled], total[filled] / count[filled])
-    gap = binned(samples.position_mm[samples.changed], edges) > 0
-    return DepthProfile(centres, level, gap & ~filled)
+
+    def mean(values: Floats) -> Floats:
+        return np.interp(
+            centres, centres[filled], binned(position, edges, values[steady])[filled] / count[filled]
+        )
+
+    disturbed = binned(samples.position_mm[samples.changed], edges) > 0
+    return DepthProfile(
+        spacing_mm=spacing_mm,
+        position_mm=centres,
+        net_torque_a=mean(samples.net_torque_a),
+        thrust_a=mean(samples.thrust_a),
+        samples=count,
+        run=np.round(mean(samples.run.astype(np.float64))).astype(np.int64),
+        changed=disturbed & ~filled,
+    )
 
 
 def binned(values: Floats, edges: Floats, weights: Floats | None = None) -> Floats:
     """How many values, or how much weight, each cell between the edges holds."""
     return np.histogram(values, edges, weights=weights)[0].astype(np.float64)
+
+
+def _leaps(position: Floats) -> NDArray[np.bool_]:
+    """Single rows far from their neighbours: the tool does not leap, and one deep row would hide all others."""
+    if position.size < _LEAP_ROWS:
+        return np.zeros(position.size, dtype=bool)
+    padded = np.pad(position, _LEAP_ROWS // 2, mode="edge")
+    around = np.median(np.lib.stride_tricks.sliding_window_view(padded, _LEAP_ROWS), axis=1)
+    return np.asarray(np.abs(position - around) > _LEAP_MM)
 
 
 def _disturbed(position: Floats, deepest: Floats, step: NDArray[np.int64]) -> NDArray[np.bool_]:

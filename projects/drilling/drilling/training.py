@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from drilling import plots
 from drilling.config import TrainingConfig
 from drilling.dataset import Hole, HoleSet, load_holes
+from drilling.depth_window import stacked
 from drilling.errors import TooFewHoles
 from drilling.evaluation import DepthError, as_metrics, depth_errors, mean_error_mm
 from drilling.export import INPUTS, OUTPUT, check_parity, to_onnx
@@ -20,7 +21,6 @@ from drilling.fitting import Examples, Schedule, best_device, fit, predict
 from drilling.folds import Split, hold_out
 from drilling.labeling import KEY_POINTS
 from drilling.model import KeypointModel, ModelSize
-from drilling.windows import stacked
 from mlops import ActiveRun, DataVersion, MLOpsClient, ModelVersion
 
 __all__ = ["IntegratedTrainingPipeline", "TrainingConfig", "TrainingOutcome"]
