@@ -69,13 +69,11 @@ class Calibration:
             raise InvalidCalibration("holes", f"are {scores.size}, fewer than {LEAST_HOLES}")
         margin = 1 / (scores.size + 2)
         regression = IsotonicRegression(y_min=margin, y_max=1 - margin, increasing=True)
-        regression.fit(scores, (errors < tolerance_mm).astype(np.float64))
-        return cls(
-            tuple(regression.X_thresholds_.tolist()),
-            tuple(regression.y_thresholds_.tolist()),
-            float(tolerance_mm),
-            scores.size,
-        )
+        shares = regression.fit_transform(scores, (errors < tolerance_mm).astype(np.float64))
+        # A knot in the middle of each level: steps would give one confidence to holes of many scores.
+        levels, places = np.unique(shares, return_inverse=True)
+        middles = np.bincount(places, scores) / np.bincount(places)
+        return cls(tuple(middles.tolist()), tuple(levels.tolist()), float(tolerance_mm), scores.size)
 
     def apply(self, raw: ArrayLike) -> Floats:
         """The probabilities of raw scores in 0 to 1, in their shape. Raises InvalidCalibration."""

@@ -1,37 +1,94 @@
-"""Automatic key points."""
+"""Automatic key points: a physical fit of the whole hole, judged by two simple methods beside it."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drilling.errors import InvalidConfig
+from drilling.labeling import gradient, threshold
 from drilling.labeling.coarse import Outline, outline
+from drilling.labeling.confidence import judge
 from drilling.labeling.keypoints import KeyPoints
-from drilling.labeling.ramps import RampFit, fit_ramps
-from drilling.profile import Samples, depth_profile, samples_of
+from drilling.labeling.ramps import fit_ramps
+from drilling.profile import DepthProfile, Samples, depth_profile, samples_of
 from drilling.setitec import SetitecLog
 
-METHOD = "combined"
+Method = Literal["combined", "gradient", "threshold"]
 Floats = NDArray[np.float64]
 _SPACING_MM = 0.03
 _LEAST_CELLS = 36
+_LEAST_LAYER_MM = 0.2
 
 
-def estimate_keypoints(log: SetitecLog) -> KeyPoints:
-    """The key points of a log with a confidence; nothing is found where nothing was drilled."""
+def estimate_keypoints(log: SetitecLog, method: Method = "combined") -> KeyPoints:
+    """The key points of a log in mm of |position|, with a confidence from 0 to 1.
+
+    `combined` fits torque and thrust of the whole hole (`ramps`) and is confident where the fit leaves
+    little open and the two other methods agree with it; `gradient` and `threshold` are those methods
+    alone, with the same judgement of how far the three agree. A key point that the hole has not is
+    None; nothing is found where nothing was drilled. Key points are always in order. Raises
+    InvalidConfig for another method.
+    """
+    return scored_keypoints(log, method)[0]
+
+
+def scored_keypoints(log: SetitecLog, method: Method = "combined") -> tuple[KeyPoints, float]:
+    """The same, with the raw score from 0 to 1 that the confidence comes from."""
+    if method not in get_args(Method):
+        raise InvalidConfig("estimate_keypoints", f"method {method!r} is not one of {get_args(Method)}")
     samples = samples_of(log)
     profile = depth_profile(samples, _SPACING_MM)
     if profile.position_mm.size < _LEAST_CELLS:
-        return _nothing("the log is too short")
+        return _nothing(method, "too few samples cut new material")
     found = outline(profile)
     if found is None:
-        return _nothing("the torque never leaves that of air")
+        return _nothing(method, "the torque never leaves that of air")
+    return _estimated(samples, profile, found, method)
+
+
+def _estimated(
+    samples: Samples, profile: DepthProfile, found: Outline, method: Method
+) -> tuple[KeyPoints, float]:
     fit = fit_ramps(profile, found)
     if fit is None:
-        return _nothing("the log is too short")
-    depths = [None if np.isnan(depth) else float(depth) for depth in fit.points_mm]
-    indices = [_nearest_index(samples, depth) for depth in depths]
-    return KeyPoints(*depths, *indices, METHOD, 1 - min(1, float(np.nanmax(fit.errors_mm))), ())
+        return _nothing(method, "too few samples cut new material")
+    simple = {
+        gradient.NAME: gradient.gradient_points(profile, found),
+        threshold.NAME: threshold.threshold_points(profile, found),
+    }
+    points, disordered = _in_order(simple.get(method, fit.points_mm))
+    fit = replace(fit, points_mm=np.where(np.isnan(points), np.nan, fit.points_mm))
+    judgement = judge(fit, simple, profile)
+    reasons = (*(f"the {name} would be out of order: left out" for name in disordered), *judgement.reasons)
+    entry, transition, leave = (None if np.isnan(depth) else float(depth) for depth in points)
+    return (
+        KeyPoints(
+            entry_mm=entry,
+            transition_mm=transition,
+            exit_mm=leave,
+            entry_index=_nearest_index(samples, entry),
+            transition_index=_nearest_index(samples, transition),
+            exit_index=_nearest_index(samples, leave),
+            method=method,
+            confidence=judgement.confidence,
+            reasons=reasons,
+        ),
+        judgement.raw,
+    )
+
+
+def _in_order(points: Floats) -> tuple[Floats, list[str]]:
+    """The points with those left out that do not come after the one before; exit counts before transition."""
+    kept, disordered = points.copy(), []
+    if kept[2] < kept[0] + _LEAST_LAYER_MM:
+        kept[2] = np.nan
+        disordered.append("exit")
+    if kept[1] < kept[0] + _LEAST_LAYER_MM or kept[1] > kept[2] - _LEAST_LAYER_MM:
+        kept[1] = np.nan
+        disordered.append("transition")
+    return kept, disordered
 
 
 def _nearest_index(samples: Samples, depth: float | None) -> int | None:
@@ -42,5 +99,5 @@ def _nearest_index(samples: Samples, depth: float | None) -> int | None:
     return int(samples.index[fresh[np.argmin(np.abs(samples.position_mm[fresh] - depth))]])
 
 
-def _nothing(reason: str) -> KeyPoints:
-    return KeyPoints(None, None, None, None, None, None, METHOD, 0.0, (reason,))
+def _nothing(method: str, reason: str) -> tuple[KeyPoints, float]:
+    return KeyPoints(None, None, None, None, None, None, method, 0.0, (reason,)), 0.0

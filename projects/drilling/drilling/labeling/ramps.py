@@ -19,7 +19,8 @@ from drilling.profile import DepthProfile
 Floats = NDArray[np.float64]
 # What a fit varies: three depths in mm, and the tip. A usual tip and how far others are from it; ramps
 # of genuine logs take 1.0 to 2.4 mm from 10 to 90 %, and falls 0.9 to 2.3 mm from 80 to 15 %.
-_LENGTH_MM, _STRETCH, _SHAPE, _REACH = _TIP = (2.0, 1.12, 1.15, 0.65)
+_TIP = np.array([2.0, 1.12, 1.15, 0.65])
+_LENGTH_MM = 2.0
 _TIP_SD = np.array([0.5, 0.1, 0.15, 0.15])
 _STEP = np.array([0.8, 1.0, 1.0, 0.6, 0.25, 0.35, 0.3])
 _LOWEST, _HIGHEST = np.array([0.6, 0.7, 0.6, 0.3]), np.array([4.5, 1.8, 2.5, 1.3])
@@ -125,6 +126,8 @@ def _optimised(start: Floats, problem: _Problem) -> OptimizeResult:
         f_scale=2.0,
         x_scale=_STEP,
         bounds=(lowest, highest),
+        ftol=1e-5,
+        xtol=1e-4,
         max_nfev=30,
     )
 
@@ -155,13 +158,12 @@ def _part(signal: _Signal, cells: NDArray[np.bool_]) -> _Signal:
 def _starts(rough: Floats, tip: Floats, problem: _Problem) -> Iterator[Floats]:
     """Places to begin from: the exit's ramp may reach up to a tip's length above the half fall."""
     half_fall = rough[2] + 0.5 * _LENGTH_MM
-    shifts = np.linspace(0.3, 0.8, 6) if problem.has_exit else [0.5]
-    moves = np.linspace(-0.6, 0.6, 5) if problem.has_transition else [0.0]
-    for length in (tip[0], 0.85 * tip[0], 1.15 * tip[0]):
-        for shift in shifts:
-            for move in moves:
-                leave = half_fall - shift * length * tip[1]
-                yield np.array([rough[0], rough[1] + move, leave, length, *tip[1:]])
+    shifts = np.linspace(0.25, 0.85, 6) if problem.has_exit else [0.5]
+    moves = np.linspace(-0.6, 0.6, 3) if problem.has_transition else [0.0]
+    for shift in shifts:
+        for move in moves:
+            leave = half_fall - shift * tip[0] * tip[1]
+            yield np.array([rough[0], rough[1] + move, leave, *tip])
 
 
 def _best_of(starts: Iterable[Floats], problem: _Problem) -> Floats:
@@ -182,11 +184,12 @@ def _residuals(parameters: Floats, problem: _Problem) -> Floats:
 
 def _misfit(parameters: Floats, reach: float, signal: _Signal, problem: _Problem) -> Floats:
     columns, limits = _columns(parameters, reach, signal, problem)
-    design = np.concatenate([columns * signal.weight[:, None], np.diag(1 / limits)])
-    target = np.concatenate([signal.values * signal.weight, np.zeros(limits.size)])
-    gram = design.T @ design + 1e-6 * np.eye(limits.size)
-    misfit = target - design @ np.linalg.solve(gram, design.T @ target)
-    return np.concatenate([misfit, np.zeros(_MOST_HEIGHTS - limits.size)])
+    weighted, target = columns * signal.weight[:, None], signal.values * signal.weight
+    gram = weighted.T @ weighted
+    gram.flat[:: limits.size + 1] += 1 / limits**2 + 1e-6
+    heights = np.linalg.solve(gram, weighted.T @ target)
+    unused = np.zeros(_MOST_HEIGHTS - limits.size)
+    return np.concatenate([target - weighted @ heights, heights / limits, unused])
 
 
 def _columns(parameters: Floats, reach: float, signal: _Signal, problem: _Problem) -> tuple[Floats, Floats]:
@@ -227,7 +230,8 @@ def _across(share: Floats, problem: _Problem) -> Floats:
     inside = problem.position[share > 0.5]
     if not inside.size:
         return np.zeros(share.size)
-    middle, half = (inside[0] + inside[-1]) / 2, max((inside[-1] - inside[0]) / 2, 0.5)
+    top, bottom = float(inside[0]), float(inside[-1])
+    middle, half = (top + bottom) / 2, max((bottom - top) / 2, 0.5)
     return np.clip((problem.position - middle) / half, -1.5, 1.5)
 
 
@@ -244,5 +248,5 @@ def _answer(parameters: Floats, jacobian: Floats, problem: _Problem) -> RampFit:
         points_mm=np.where(present, parameters[:3], np.nan),
         errors_mm=np.where(present, errors, np.nan),
         length_mm=float(parameters[3]),
-        unexplained=float(np.mean(left**2) / max(np.var(problem.torque.values), 1e-9)),
+        unexplained=float(np.mean(left**2) / max(float(np.var(problem.torque.values)), 1e-9)),
     )

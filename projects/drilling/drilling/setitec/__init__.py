@@ -2,7 +2,7 @@
 
 from drilling.setitec.folder import LogBatch, LogFailure, LogStream, ReadingSummary, read_logs
 from drilling.setitec.log import Problem, SetitecLog, read_log
-from drilling.setitec.table import to_arrow, write_parquet, write_tables
+from drilling.setitec.table import read_tables, to_arrow, write_parquet, write_tables
 
 __all__ = [
     "LogBatch",
@@ -13,6 +13,7 @@ __all__ = [
     "SetitecLog",
     "read_log",
     "read_logs",
+    "read_tables",
     "to_arrow",
     "write_parquet",
     "write_tables",

@@ -1,8 +1,9 @@
 """Logs as Arrow tables and Parquet files, for whoever does not speak Python."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,18 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
 
+from drilling.errors import NoLogs
 from drilling.setitec import names
-from drilling.setitec.log import SetitecLog
+from drilling.setitec.log import Problem, SetitecLog
 
 SIGNALS, HOLES, PROBLEMS = "signals.parquet", "holes.parquet", "problems.parquet"
 METADATA_KEY = b"setitec"
+_ALWAYS = ("index", "step_time_s", *names.COMMON_SIGNALS)
 _HOLE_SCHEMA = {
     "file": pl.String,
+    "digest": pl.String,
+    "tool": pl.String,
+    "head": pl.String,
     "version": pl.Int64,
     "sample_rate_hz": pl.Float64,
     "recorded_at": pl.Datetime("us"),
@@ -50,7 +56,8 @@ def write_tables(logs: Iterable[SetitecLog], folder: Path, root: Path) -> int:
     """Many logs as three tables: `signals` (a row group a hole), `holes` and `problems`; gives their number.
 
     Files are named relative to `root`. The logs are taken one by one, so a stream of any length fits.
-    Columns are those that any version has; a log without one has nulls. Nothing half-written stays.
+    `digest` is the SHA-256 of a file's bytes. Columns are those that any version has; a log without one
+    has nulls. Nothing half-written stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
     holes: list[dict[str, Any]] = []
@@ -68,6 +75,52 @@ def write_tables(logs: Iterable[SetitecLog], folder: Path, root: Path) -> int:
     _replace(folder / HOLES, pl.DataFrame(holes, schema=_HOLE_SCHEMA).write_parquet)
     _replace(folder / PROBLEMS, pl.DataFrame(problems, schema=_PROBLEM_SCHEMA).write_parquet)
     return len(holes)
+
+
+def read_tables(folder: Path) -> Iterator[SetitecLog]:
+    """The logs that `write_tables` wrote, one by one, in their order.
+
+    Columns that a version does not have stay away, as when it was read from its file. Raises NoLogs
+    where the tables are not there or cannot be read.
+    """
+    try:
+        holes = pl.read_parquet(folder / HOLES)
+        problems = pl.read_parquet(folder / PROBLEMS).partition_by("file", as_dict=True)
+        signals = parquet.ParquetFile(folder / SIGNALS)
+    except (OSError, pl.exceptions.PolarsError, pa.ArrowInvalid) as error:
+        raise NoLogs(folder) from error
+    with signals:
+        for group, hole in enumerate(holes.iter_rows(named=True)):
+            table = pl.DataFrame(signals.read_row_group(group)).drop("file")
+            yield _log(hole, table, problems.get((hole["file"],)))
+
+
+def _log(hole: dict[str, Any], signals: pl.DataFrame, problems: pl.DataFrame | None) -> SetitecLog:
+    kept = [
+        name for name in signals.columns if name in _ALWAYS or signals[name].null_count() < signals.height
+    ]
+    first = [name for name in _ALWAYS if name in kept]
+    noted = [] if problems is None else problems.drop("file").to_dicts()
+    return SetitecLog(
+        source=hole["file"],
+        version=hole["version"],
+        sample_rate_hz=hole["sample_rate_hz"],
+        recorded_at=hole["recorded_at"],
+        header=json.loads(hole["header"]),
+        program=pl.DataFrame(json.loads(hole["program"]), infer_schema_length=None),
+        results=json.loads(hole["results"]),
+        step_results=pl.DataFrame(json.loads(hole["step_results"]), infer_schema_length=None),
+        signals=signals.select([*first, *(name for name in kept if name not in first)]),
+        problems=tuple(Problem(**problem) for problem in noted),
+    )
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _signals_schema() -> pa.Schema:
@@ -91,6 +144,9 @@ def _hole(log: SetitecLog, file: str) -> dict[str, Any]:
     as_json = {name: json.dumps(about[name]) for name in ("header", "program", "results", "step_results")}
     return {
         "file": file,
+        "digest": _digest(Path(log.source)),
+        "tool": log.field(names.HEAD, "Head TAG UID"),
+        "head": log.field(names.HEAD, "Head Name"),
         "version": log.version,
         "sample_rate_hz": log.sample_rate_hz,
         "recorded_at": log.recorded_at,
