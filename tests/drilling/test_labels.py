@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import json
 import os
+import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drilling.labeling import durable
+from drilling.errors import DrillingError
+from drilling.labeling import durable, labels
 from drilling.labeling.keypoints import KeyPoints
 from drilling.labeling.label import Label, Retraction, digest_of, label_of, to_values
 from drilling.labeling.label_errors import (
@@ -580,6 +582,30 @@ def test_processes_that_write_at_once_lose_and_repeat_nothing(store: LabelStore)
     assert len(given) == len(store.history("shared.xls")) == 100
     assert all(len(store.history(f"{place}.xls")) == 1 for place in range(25))
     assert store.problems() == ()
+
+
+def test_one_module_gives_every_name() -> None:
+    assert labels.LabelStore is LabelStore
+    assert all(hasattr(labels, name) for name in labels.__all__)
+    refusals = {kind.__name__ for kind in DrillingError.__subclasses__() if "label_errors" in kind.__module__}
+    assert refusals <= set(labels.__all__)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidLabel("a.xls", "at", "is late"),
+        LabelsUnreadable(Path("labels"), "gone"),
+        LabelsUnwritable(Path("labels"), "full"),
+        ImportRefused(Path("labels.csv"), ((3, "no depth"),)),
+        NothingToRetract("a.xls", NOON),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_refusals_say_what_to_do_and_cross_processes(error: DrillingError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), again.message, again.fields) == (type(error), error.message, error.fields)
+    assert error.remedy
 
 
 def test_a_retraction_says_who_and_why() -> None:

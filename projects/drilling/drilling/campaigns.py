@@ -10,12 +10,19 @@ from drilling.recipes import HolePoints, Recipe, choose_recipe
 
 Material = Literal["CFRP/titanium", "CFRP/aluminium"]
 LEAST_CAMPAIGNS = 32
-_MOST_HOLES = 40
+_MOST_HOLES = 20
 _LUBRICATED, _VERSION_9 = 0.092, 0.155
 _RARE_VERSIONS = {7: 0.004, 8: 0.008, 11: 0.012}
-_ALUMINIUM = 0.12
-_GOLDEN = 0.6180339887
+_ALUMINIUM = 0.08
+# How deep the lubricated stacks are, where the tool has left them: the longest logs have 11,466 rows.
+_LUBRICATED_MM = (12.0, 17.2)
+# The golden ratio and square roots: what one stream gives tells nothing of another.
+_STRIDES = (0.6180339887, 0.4142135624, 0.7320508076, 0.6457513111, 0.3166247904)
 _WEAR_PER_HOLE = 0.003
+# Over the some sixty samples of a steady stretch, 0.8 is measured as about 0.7.
+_SOFT_MEMORY, _HARD_MEMORY = 0.8, 0.4
+# How many settings of its speeds a recipe has among the campaigns.
+_SETTINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class Campaign:
     air_noise_a: float
     soft_noise_a: float
     hard_noise_a: float
+    no_load: float
     first_age: int
 
     @property
@@ -65,11 +73,16 @@ def make_campaign(number: int, seed: int) -> Campaign:
     place = spread(number, seed)
     lubricated = place < _LUBRICATED
     aluminium = not lubricated and place > 1 - _ALUMINIUM
-    length = rng.uniform(1.35, 2.7)
-    tip = Tip(length, length * rng.uniform(1.0, 1.25), rng.uniform(1.0, 1.3))
+    length = 1.3 + (0.9 if lubricated else 1.8) * rng.beta(0.8, 1.8)
+    tip = Tip(length, length * rng.uniform(1.1, 1.25), rng.uniform(1.0, 1.2))
     second = Tip(tip.length_mm * rng.uniform(0.97, 1.03), tip.exit_length_mm, tip.shape)
-    hard_torque = rng.uniform(7.5, 10.5) if lubricated else rng.uniform(9.5, 15.5)
-    hard_thrust = rng.uniform(0.35, 0.65) if lubricated else rng.uniform(0.55, 1.1)
+    # A full tip cuts at least some of each layer, so that its torque is reached.
+    entry, hard = rng.uniform(2.2, 3.7), length + rng.uniform(0.3, 0.75)
+    soft = length + rng.uniform(1.9, 3.8)
+    if lubricated:
+        soft = rng.uniform(*_LUBRICATED_MM) - entry - hard - tip.exit_length_mm
+    hard_torque = rng.uniform(6.9, 8.8) if lubricated else rng.uniform(8.8, 14.0)
+    hard_thrust = rng.uniform(0.29, 0.58) if lubricated else rng.uniform(0.48, 0.98)
     softness = 0.6 if aluminium else 1.0
     return Campaign(
         number=number,
@@ -77,24 +90,29 @@ def make_campaign(number: int, seed: int) -> Campaign:
         lubricated=lubricated,
         material="CFRP/aluminium" if aluminium else "CFRP/titanium",
         tips=(tip, second),
-        entry_mm=rng.uniform(1.6, 4.0),
-        soft_mm=rng.uniform(3.8, 8.0),
-        hard_mm=rng.uniform(1.7, 3.3),
-        soft_torque_a=rng.uniform(3.2, 6.2),
+        entry_mm=entry,
+        soft_mm=soft,
+        hard_mm=hard,
+        soft_torque_a=rng.uniform(2.95, 5.8),
         hard_torque_a=hard_torque * softness,
-        soft_thrust_a=rng.uniform(0.11, 0.27),
+        soft_thrust_a=rng.uniform(0.1, 0.262),
         hard_thrust_a=hard_thrust * softness,
-        air_noise_a=rng.uniform(0.014, 0.073),
-        soft_noise_a=rng.uniform(0.02, 0.06),
-        hard_noise_a=rng.uniform(0.13, 0.6),
+        air_noise_a=rng.uniform(0.013, 0.069),
+        soft_noise_a=rng.uniform(0.02, 0.054),
+        # Of a lubricated hole's 1.1 A nearly all is the pecking.
+        hard_noise_a=rng.uniform(0.08, 0.2) if lubricated else rng.uniform(0.16, 0.58),
+        no_load=rng.uniform(0.85, 1.15),
         first_age=int(rng.integers(1, 60)),
     )
 
 
 def spread(number: int, seed: int, stream: int = 0) -> float:
-    """A place from 0 to 1 for each number, evenly spread, so that also small sets keep the shares."""
-    start = np.random.default_rng([seed, 5, stream]).random()
-    return float((start + number * _GOLDEN) % 1)
+    """A place from 0 to 1 for each number, evenly spread, so that also small sets keep the shares.
+
+    `stream` is 0 to 4; their places are independent.
+    """
+    start = np.random.default_rng([seed, 325, stream]).random()
+    return float((start + number * _STRIDES[stream]) % 1)
 
 
 def hole_version(campaign: Campaign, place: float) -> int:
@@ -106,11 +124,13 @@ def hole_version(campaign: Campaign, place: float) -> int:
 def hole_recipe(campaign: Campaign, place: float, seed: int) -> Recipe:
     """One of the campaign's recipes. A recipe has the same speeds in all holes of a campaign."""
     drawn = choose_recipe(place, lubricated=campaign.lubricated, rng=np.random.default_rng(0))
-    rng = np.random.default_rng([seed, 4, drawn.pset, campaign.number % 4])
+    rng = np.random.default_rng([seed, 4, drawn.pset, campaign.number % _SETTINGS])
     return choose_recipe(place, lubricated=campaign.lubricated, rng=rng)
 
 
-def hole_stack(campaign: Campaign, tip: Tip, age: int, rng: np.random.Generator) -> tuple[Stack, HolePoints]:
+def hole_stack(
+    campaign: Campaign, recipe: Recipe, tip: Tip, age: int, rng: np.random.Generator
+) -> tuple[Stack, HolePoints]:
     """The layers of one hole and its true key points; torque and thrust grow with the tool's age in holes."""
     entry = campaign.entry_mm + rng.normal(0, 0.2)
     transition = entry + campaign.soft_mm + rng.normal(0, 0.04)
@@ -121,17 +141,20 @@ def hole_stack(campaign: Campaign, tip: Tip, age: int, rng: np.random.Generator)
         transition,
         campaign.soft_torque_a * worn * scatter,
         campaign.soft_thrust_a * worn,
-        campaign.soft_noise_a * rng.uniform(0.8, 1.25),
-        0.7,
-        rng.normal(0.0, 0.03),
+        campaign.soft_noise_a * rng.uniform(0.85, 1.15),
+        _SOFT_MEMORY,
+        recipe.soft_feed_mm_rev,
+        rng.normal(0.0, 0.003),
     )
     hard = Layer(
         transition,
         leave,
         campaign.hard_torque_a * worn * scatter,
         campaign.hard_thrust_a * worn,
-        campaign.hard_noise_a * rng.uniform(0.8, 1.25),
-        0.4,
-        rng.normal(0.04, 0.03),
+        campaign.hard_noise_a * rng.uniform(0.85, 1.15),
+        _HARD_MEMORY,
+        recipe.hard_feed_mm_rev,
+        rng.normal(0.015, 0.01),
     )
-    return Stack((soft, hard), tip, campaign.air_noise_a), HolePoints(entry, transition, leave)
+    no_load = campaign.no_load * rng.normal(1, 0.02)
+    return Stack((soft, hard), tip, campaign.air_noise_a, no_load), HolePoints(entry, transition, leave)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from drilling.depth_window import Window, window_of
 from drilling.errors import LogUnreadable
-from drilling.labeling import KEY_POINTS, KeyPoints, estimate_keypoints
+from drilling.labeling import KEY_POINTS, KeyPoints, estimate_all
 from drilling.progress import tracked
 from drilling.setitec import LogFailure, SetitecLog, names, read_logs
 from drilling.synthetic import MARKER, NOTE, TRUTH
@@ -42,7 +42,8 @@ class Hole:
 class HoleSet:
     """The holes of a folder, what was left out, and whether the data is synthetic.
 
-    `failures` are files without a signal, `unlabelled` holes in which no key point was found.
+    `failures` are files without a signal; `unlabelled` are holes in which no key point was found, and
+    synthetic ones whose truth is not to be learnt from.
     """
 
     holes: tuple[Hole, ...]
@@ -66,9 +67,14 @@ def load_holes(folder: Path, *, progress: bool = True) -> HoleSet:
     holes: list[Hole] = []
     unlabelled: list[Path] = []
     failures = list(batch.failures)
-    for path, log in tracked(batch.logs.items(), "Labelling holes", len(batch.logs), shown=progress):
+    estimates = tracked(estimate_all(batch.logs.values()), "Labelling holes", len(batch.logs), shown=progress)
+    for (path, log), estimate in zip(batch.logs.items(), estimates, strict=True):
+        known = truth.get(path.name)
+        if known is not None and not known["labelled"]:
+            unlabelled.append(path)
+            continue
         try:
-            hole = _hole(path, log, truth.get(path.name))
+            hole = _hole(path, log, estimate.keypoints, known)
         except LogUnreadable as error:
             failures.append(LogFailure(path, error))
             continue
@@ -80,13 +86,13 @@ def load_holes(folder: Path, *, progress: bool = True) -> HoleSet:
     return HoleSet(tuple(holes), tuple(failures), tuple(unlabelled), synthetic)
 
 
-def _hole(path: Path, log: SetitecLog, truth: Mapping[str, object] | None) -> Hole:
+def _hole(path: Path, log: SetitecLog, found: KeyPoints, truth: Mapping[str, object] | None) -> Hole:
     if truth is None:
         groups = (log.field(names.HEAD, "Head TAG UID"), log.field(names.HEAD, "Head Name"), "")
-        return Hole(path, log, window_of(log), estimate_keypoints(log), None, groups)
+        return Hole(path, log, window_of(log), found, None, groups)
     depths = np.array([truth[name] for name in KEY_POINTS], dtype=np.float64)
     groups = (str(truth["tool"]), str(truth["head"]), str(truth["panel"]))
-    return Hole(path, log, window_of(log), estimate_keypoints(log), depths, groups)
+    return Hole(path, log, window_of(log), found, depths, groups)
 
 
 def _says_synthetic(log: SetitecLog) -> bool:
@@ -99,4 +105,4 @@ def _truth(folder: Path) -> dict[str, dict[str, object]]:
     path = folder / TRUTH
     if not path.is_file() or not (folder / MARKER).is_file():
         return {}
-    return {row["file"]: row for row in pl.read_csv(path).iter_rows(named=True)}
+    return {row["file"]: row for row in pl.read_csv(path, infer_schema_length=None).iter_rows(named=True)}

@@ -105,7 +105,7 @@ def binned(values: Floats, edges: Floats, weights: Floats | None = None) -> Floa
 
 
 def _leaps(position: Floats) -> NDArray[np.bool_]:
-    """Single rows far from their neighbours: the tool does not leap, and one deep row would hide all others."""
+    """Single rows far from their neighbours: one too deep would hide all that come after it."""
     if position.size < _LEAP_ROWS:
         return np.zeros(position.size, dtype=bool)
     padded = np.pad(position, _LEAP_ROWS // 2, mode="edge")

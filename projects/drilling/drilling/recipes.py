@@ -1,22 +1,28 @@
 """Drilling recipes: which steps a unit runs through a stack, and what ends each."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from drilling.physics import StepRun, Tip
+from drilling.physics import RE_ENGAGED_MM, StepRun, Tip
 
 Family = Literal["two speeds", "one speed", "lubricated"]
 _END_CODES, _END_SHARES = (2048, 8192, 8, 64), (0.45, 0.2, 0.25, 0.1)
-_ABORT_CODES = (0x80, 0x400, 0x20002)
+# Torque limit and short circuit of the motor that turns the tool.
+_SEIZED = 0x20002
+# The shortest genuine logs have 56 rows, at the fastest feed as long as this.
+_SHORTEST_MM = 1.9
+_SPIKE_A, _SPIKE_SHARE = (8.0, 38.0), 0.012
+# The share of ends at the hard stop (code 8) that show it: after a clearance, and after the hard layer.
+_CLEARANCE_SPIKES, _LAYER_SPIKES = 0.75, 0.35
 # Of recipes that are not lubricated. With those, 2-3 is 74 %, 1-2-3 15 %, 4 alone 9 %, 0-1-2-3 1 %.
 _SEQUENCES: tuple[tuple[float, Family, tuple[int, ...]], ...] = (
-    (0.66, "two speeds", (2, 3)),
-    (0.16, "one speed", (2, 3)),
+    (0.70, "two speeds", (2, 3)),
+    (0.122, "one speed", (2, 3)),
     (0.14, "two speeds", (1, 2, 3)),
     (0.027, "one speed", (1, 2, 3)),
-    (0.013, "two speeds", (0, 1, 2, 3)),
+    (0.011, "two speeds", (0, 1, 2, 3)),
 )
 
 
@@ -52,7 +58,9 @@ def choose_recipe(place: float, *, lubricated: bool, rng: np.random.Generator) -
     """The recipe at a place from 0 to 1 in the shares of genuine logs; `rng` gives its speeds."""
     pset, family, steps = (9, "lubricated", (4,)) if lubricated else _at(place)
     hard_rpm, hard_feed = (
-        (320.0, 0.030) if family == "lubricated" else (rng.uniform(750, 1000), rng.uniform(0.033, 0.045))
+        (320.0, 0.030)
+        if family == "lubricated"
+        else (rng.triangular(750, 960, 1000), rng.triangular(0.030, 0.043, 0.045))
     )
     two = family == "two speeds"
     return Recipe(
@@ -64,7 +72,7 @@ def choose_recipe(place: float, *, lubricated: bool, rng: np.random.Generator) -
         hard_rpm=round(hard_rpm),
         hard_feed_mm_rev=round(hard_feed, 3),
         last_rpm=round(rng.uniform(1500, 4000)),
-        over_stroke_mm=rng.uniform(0.3, 0.8),
+        over_stroke_mm=rng.uniform(0.1, 0.5),
     )
 
 
@@ -80,13 +88,26 @@ def run_recipe(recipe: Recipe, points: HolePoints, tip: Tip, rng: np.random.Gene
         end, code = _end_of_soft(recipe, points, tip, rng)
         runs.append(_soft(recipe, numbers.pop(0), end, code, rng))
     code = 64 if clearance else int(rng.choice(_END_CODES, p=_END_SHARES))
-    overrun = rng.uniform(0.05, 0.3) if code == 2048 else recipe.over_stroke_mm
+    overrun = rng.uniform(-0.1, 0.2) if code == 2048 else recipe.over_stroke_mm
+    if code == 8:
+        overrun += RE_ENGAGED_MM
     runs.append(_hard(recipe, numbers.pop(0), through + overrun, code, rng))
     if clearance:
         end = runs[-1].end_mm + rng.uniform(1.0, 3.0)
         jump_back = _jump_back(rng)
-        runs.append(StepRun(numbers[0], recipe.last_rpm, 0.05, end, 8, jump_back, *_hard_stop(rng)))
+        stop = _hard_stop(rng, _CLEARANCE_SPIKES)
+        runs.append(StepRun(numbers[0], recipe.last_rpm, 0.05, end, 8, jump_back, *stop))
     return tuple(runs)
+
+
+def jammed(steps: tuple[StepRun, ...], points: HolePoints, rng: np.random.Generator) -> tuple[StepRun, ...]:
+    """The same steps, in rare holes with a spike of torque in the hard layer."""
+    if rng.random() >= _SPIKE_SHARE:
+        return steps
+    depth = rng.uniform(points.transition_mm + 1.0, points.exit_mm)
+    place = next(place for place, step in enumerate(steps) if step.end_mm > depth)
+    spiked = replace(steps[place], spike_mm=depth, spike_a=rng.uniform(*_SPIKE_A))
+    return (*steps[:place], spiked, *steps[place + 1 :])
 
 
 def run_in_air(recipe: Recipe, start_mm: float, rng: np.random.Generator) -> tuple[StepRun, ...]:
@@ -102,11 +123,13 @@ def run_in_air(recipe: Recipe, start_mm: float, rng: np.random.Generator) -> tup
 
 
 def aborted(steps: tuple[StepRun, ...], start_mm: float, rng: np.random.Generator) -> tuple[StepRun, ...]:
-    """The same cycle, ended early by the stop button, an abort or a short circuit."""
-    end = start_mm + (steps[-1].end_mm - start_mm) * rng.uniform(0.1, 0.85)
+    """The same cycle, ended early as the tool seizes: the torque jumps in the last rows."""
+    end = max(steps[-1].end_mm * rng.uniform(0.1, 0.85), start_mm + _SHORTEST_MM)
     kept = [step for place, step in enumerate(steps) if place == 0 or steps[place - 1].end_mm < end]
-    last, code = kept[-1], int(rng.choice(_ABORT_CODES))
-    cut = StepRun(last.number, last.rpm, last.feed_mm_rev, end, code, last.jump_back_mm, pecking=last.pecking)
+    cut = replace(
+        kept[-1], end_mm=end, stop_code=_SEIZED, stop_torque_a=0.0, stop_thrust_a=0.0,
+        spike_mm=end, spike_a=rng.uniform(*_SPIKE_A),
+    )  # fmt: skip
     return (*kept[:-1], cut)
 
 
@@ -122,7 +145,7 @@ def _at(place: float) -> tuple[int, Family, tuple[int, ...]]:
 def _end_of_soft(recipe: Recipe, points: HolePoints, tip: Tip, rng: np.random.Generator) -> tuple[float, int]:
     if recipe.family == "two speeds":
         # The unit notices the hard layer by its torque or thrust, part of the way up the ramp.
-        noticed = points.transition_mm + tip.length_mm * rng.uniform(0.2, 0.6)
+        noticed = points.transition_mm + tip.length_mm * rng.uniform(0.4, 0.8)
         return noticed, int(rng.choice([1, 4], p=[0.8, 0.2]))
     return rng.uniform(points.entry_mm + 2.0, points.exit_mm - 1.0), 64
 
@@ -132,15 +155,17 @@ def _soft(recipe: Recipe, number: int, end_mm: float, code: int, rng: np.random.
 
 
 def _hard(recipe: Recipe, number: int, end_mm: float, code: int, rng: np.random.Generator) -> StepRun:
-    stop = _hard_stop(rng) if code == 8 and rng.random() < 0.4 else (0.0, 0.0)
+    stop = _hard_stop(rng, _LAYER_SPIKES) if code == 8 else (0.0, 0.0)
     return StepRun(
         number, recipe.hard_rpm, recipe.hard_feed_mm_rev, end_mm, code, _jump_back(rng), *stop,
         pecking=recipe.family == "lubricated",
     )  # fmt: skip
 
 
-def _hard_stop(rng: np.random.Generator) -> tuple[float, float]:
-    """Torque and thrust that the hard stop adds, in A."""
+def _hard_stop(rng: np.random.Generator, spikes: float) -> tuple[float, float]:
+    """Torque and thrust that the hard stop adds, in A; it shows in a share `spikes` of the holes."""
+    if rng.random() >= spikes:
+        return 0.0, 0.0
     return float(rng.uniform(1.0, 5.0)), float(rng.uniform(0.7, 2.2))
 
 

@@ -15,7 +15,7 @@ def print_report(report: DemoReport, console: Console) -> None:
     if report.files_left_out:
         console.print(f"  {report.files_left_out} files hold no usable signal and were left out")
     if report.holes_unlabelled:
-        console.print(f"  {report.holes_unlabelled} more holes show no key point and were left out")
+        console.print(f"  {report.holes_unlabelled} more holes have no label and were left out")
     if not report.grouped_split:
         console.print("  [yellow]every hole shares a tool or head: the held-out ones are not independent[/]")
     console.print(_table(report))

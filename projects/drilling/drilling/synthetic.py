@@ -6,9 +6,10 @@ Beside the logs stand `truth.csv` (key points, groups and what is unusual about 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -24,18 +25,17 @@ from drilling.campaigns import (
     spread,
 )
 from drilling.errors import FolderNotOurs, InvalidConfig
+from drilling.log_results import program, results, step_result
 from drilling.physics import Stack, StepRun, drill
 from drilling.progress import tracked
-from drilling.recipes import Recipe, aborted, run_in_air, run_recipe
-from drilling.setitec.writer import LogContent, encode_log, program_row
+from drilling.recipes import HolePoints, Recipe, aborted, jammed, run_in_air, run_recipe
+from drilling.setitec.writer import LogContent, encode_log
 
 MARKER, TRUTH = "SYNTHETIC", "truth.csv"
 NOTE = "SYNTHETIC DATA"
-_GENERATOR = 2
+_GENERATOR = 3
 _FIRST_DAY = datetime(2025, 3, 3, 6)
 _IN_AIR, _ABORTED = 0.015, 0.030
-# Cycle time over the time that rows tell, at these shares of genuine logs.
-_CYCLE_SHARES, _CYCLE_RATIOS = (0.0, 0.05, 0.5, 0.95, 1.0), (1.10, 1.14, 1.46, 1.81, 1.95)
 
 Truth = dict[str, float | str | int | bool | None]
 
@@ -53,10 +53,14 @@ class SyntheticHole:
 class _Run:
     """A hole's cycle as it ran: `cycle` is 'drilled', 'in air' or 'aborted'."""
 
-    cycle: str
+    cycle: Literal["drilled", "in air", "aborted"]
     stack: Stack
     steps: tuple[StepRun, ...]
-    points: dict[str, float | None]
+    points: HolePoints
+
+    def reached(self, deepest_mm: float) -> dict[str, float | None]:
+        """The true key points that the tool passed."""
+        return self.points.reached(0.0 if self.cycle == "in air" else deepest_mm)
 
 
 def write_folder(
@@ -126,17 +130,18 @@ def make_hole(number: int, *, holes: int, seed: int, breakage: str | None = None
         counters=counters,
         customer_info=NOTE,
         pset=recipe.pset,
-        program=_program(version, run.steps, campaign),
+        program=program(version, run.steps, lubricated=campaign.lubricated),
         max_stroke_mm=round(run.steps[-1].end_mm + 2),
-        results=_results(version, run, signals, rng),
-        step_results=[_step_result(step, signals) for step in run.steps],
+        results=results(version, signals, rng, waited=spread(number, seed, 4), ok=run.cycle != "aborted"),
+        step_results=[step_result(step, signals) for step in run.steps],
         signals=signals,
         micropeck=(3.0, 10.0) if campaign.lubricated else (0.0, 0.0),
     )
     twice = "_1" if run.cycle == "in air" else ""
     file = f"{content.tag}_{campaign.head}_ST_{counters[0]}_{counters[1]}{twice}.xls"
+    points = run.reached(float(signals["position_mm"].to_numpy().max()))
     truth: Truth = {
-        "file": file, **run.points, "tool": content.tag, "head": campaign.head, "panel": campaign.panel,
+        "file": file, **points, "tool": content.tag, "head": campaign.head, "panel": campaign.panel,
         "family": recipe.family, "material": campaign.material, "pset": recipe.pset, "version": version,
         "age": age, "cycle": run.cycle, "breakage": breakage or "", "synthetic": True,
     }  # fmt: skip
@@ -154,80 +159,14 @@ def _run(
     rng: np.random.Generator,
 ) -> _Run:
     tip = campaign.tips[tool]
-    stack, points = hole_stack(campaign, tip, age, rng)
+    stack, points = hole_stack(campaign, recipe, tip, age, rng)
     if place < _IN_AIR:
-        empty = Stack((), tip, campaign.air_noise_a)
-        return _Run("in air", empty, run_in_air(recipe, start_mm, rng), points.reached(0.0))
+        empty = replace(stack, layers=())
+        return _Run("in air", empty, run_in_air(recipe, start_mm, rng), points)
     steps = run_recipe(recipe, points, tip, rng)
     if place < _ABORTED:
-        steps = aborted(steps, start_mm, rng)
-        return _Run("aborted", stack, steps, points.reached(steps[-1].end_mm))
-    return _Run("drilled", stack, steps, points.reached(steps[-1].end_mm))
-
-
-def _program(version: int, steps: tuple[StepRun, ...], campaign: Campaign) -> list[dict[str, float | str]]:
-    """A row per recipe step from 0 on; those that the recipe leaves out are off."""
-    ran = {step.number: step for step in steps}
-    return [_program_row(version, number, ran.get(number), campaign) for number in range(max(ran) + 1)]
-
-
-def _program_row(
-    version: int, number: int, step: StepRun | None, campaign: Campaign
-) -> dict[str, float | str]:
-    if step is None:
-        return program_row(version, step_nb=float(number), feed_mm_rev=float("inf"), material="")
-    return program_row(
-        version,
-        step_nb=float(number),
-        step_on_off=1.0,
-        stroke_mm=round(step.end_mm + (0.0 if step.stop_code in (64, 8192) else 2.0), 1),
-        rpm=round(step.rpm),
-        feed_mm_s=step.feed_mm_s,
-        feed_mm_rev=step.feed_mm_rev,
-        thrust_limit_a=10.0,
-        torque_limit_a=70.0,
-        lub_flow=1.0 if campaign.lubricated else 0.0,
-        material="",
-    )
-
-
-def _results(
-    version: int, run: _Run, signals: pl.DataFrame, rng: np.random.Generator
-) -> dict[str, float | str]:
-    position = signals["position_mm"]
-    distance = {
-        4: position[-1] + rng.uniform(-0.06, 0.06),
-        # Version 9 reports the first row's position: a fault of the units that readers must know.
-        9: position[0] if rng.random() < 0.97 else position[-1],
-    }.get(version, position[-1])
-    cycle_time = signals.height / 100 * float(np.interp(rng.random(), _CYCLE_SHARES, _CYCLE_RATIOS))
-    results: dict[str, float | str] = {"Cycle Time (s)": cycle_time, "Distance (mm)": float(distance)}
-    if version >= 7:
-        results["Cycle OK"] = "False" if run.cycle == "aborted" else "True"
-    return results if version < 11 else results | {"Consumption Wh": cycle_time * 0.05}
-
-
-def _step_result(step: StepRun, signals: pl.DataFrame) -> dict[str, float]:
-    rows = signals.filter(pl.col("step") == step.number)
-    peaks = rows.select(
-        (pl.col("torque_a") + pl.col("torque_empty_a")).max(),
-        (pl.col("thrust_a") + pl.col("thrust_empty_a")).max(),
-        pl.col("torque_empty_a").first().alias("m1"),
-        pl.col("thrust_empty_a").first().alias("m2"),
-    ).row(0)
-    distance = float(rows["position_mm"][-1] - rows["position_mm"][0])
-    return {
-        "Step Number": float(step.number),
-        "Stop Code": float(step.stop_code),
-        "Duration (s)": rows.height / 100,
-        "Distance M1": distance,
-        "Distance M2": distance,
-        "M1 Max Amp": peaks[0],
-        "M2 Max Amp": peaks[1],
-        "M1 No Load Amp": peaks[2],
-        "M2 No Load Amp": peaks[3],
-        "Gap Max (mm)": 0.0,
-    }
+        return _Run("aborted", stack, aborted(steps, start_mm, rng), points)
+    return _Run("drilled", stack, jammed(steps, points, rng), points)
 
 
 def _breakage_plan(breakages: Sequence[str], holes: int) -> dict[int, str]:

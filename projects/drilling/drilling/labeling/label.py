@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -35,8 +35,7 @@ class Label:
     from entry to exit; None where a key point is not known. An index is the sample that was labelled.
     `by` is who labelled, required of a person. `confidence` is 0 to 1. `at` is in UTC. `reason` says
     why the hole cannot be labelled, or not wholly: it is required where there is no key point, and
-    refused where there are all three. `log_digest` is the log's `digest_of`. `stale` is an answer of
-    the store and no part of the label: its log now has other bytes. Raises InvalidLabel.
+    refused where there are all three. `log_digest` is the log's `digest_of`. Raises InvalidLabel.
     """
 
     file: str
@@ -54,7 +53,6 @@ class Label:
     tool_version: str
     reason: str | None
     log_digest: str
-    stale: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         check_file(self.file)
@@ -140,13 +138,8 @@ def digest_of(log: Path | bytes) -> str:
 
 def to_values(entry: Entry) -> dict[str, Any]:
     """The fields as JSON holds them, in their order."""
-    values = {name: getattr(entry, name) for name in names_of(type(entry))}
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
     return {**values, "at": entry.at.isoformat()}
-
-
-def names_of(kind: type[Entry]) -> tuple[str, ...]:
-    """The fields that are kept."""
-    return tuple(field.name for field in fields(kind) if field.compare)
 
 
 def label_from(values: Mapping[str, Any]) -> Label:
@@ -160,7 +153,7 @@ def retraction_from(values: Mapping[str, Any]) -> Retraction:
 
 
 def _checked_names(values: Mapping[str, Any], kind: type[Entry], optional: tuple[str, ...]) -> dict[str, Any]:
-    file, names = str(values.get("file", "")), names_of(kind)
+    file, names = str(values.get("file", "")), [field.name for field in fields(kind)]
     unknown = sorted(set(values) - set(names))
     missing = [name for name in names if name not in values and name not in optional]
     for name, problem in ((unknown, "is unknown"), (missing, "is missing")):

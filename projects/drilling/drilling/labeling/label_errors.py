@@ -5,8 +5,7 @@ DrillingError
 ├── LabelsUnreadable   a file of labels that cannot be opened, or is not one
 ├── LabelsUnwritable   the disk refused a label; nothing of it is kept
 ├── ImportRefused      rows of an import that are not labels; nothing was imported
-└── LabelConflict      a label that cannot stand beside what is kept, or would take a person's place
-    └── NothingToRetract   a hole without a label of a person to take back
+└── NothingToRetract   a hole without a label of a person to take back
 """
 
 from datetime import datetime
@@ -68,20 +67,13 @@ class ImportRefused(DrillingError):
         )
 
 
-class LabelConflict(DrillingError):
-    """A label that is whole, but contradicts what the store holds or promises; nothing was kept."""
-
-    def __init__(self, file: str, problem: str, remedy: str, **fields: object) -> None:
-        super().__init__(f"{file!r} {problem}", remedy=remedy, file=file, problem=problem, **fields)
-
-
-class NothingToRetract(LabelConflict):
+class NothingToRetract(DrillingError):
     """A hole that has no label of a person from before the retraction."""
 
     def __init__(self, file: str, at: datetime) -> None:
         super().__init__(
-            file,
-            f"has no label by a person from before {at.isoformat()}",
-            "Only a person's label is retracted; an automatic one is replaced by recording the next.",
+            f"{file!r} has no label by a person from before {at.isoformat()}",
+            remedy="Only a person's label is retracted; an automatic one is replaced by recording the next.",
+            file=file,
             at=at.isoformat(),
         )

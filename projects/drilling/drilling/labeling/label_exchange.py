@@ -4,14 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from drilling.labeling.keypoints import KEY_POINTS
-from drilling.labeling.label import INDEXES, Label, label_from, names_of, to_values
+from drilling.labeling.label import INDEXES, Label, label_from, to_values
 from drilling.labeling.label_errors import ImportRefused, InvalidLabel, LabelsUnreadable
 
-COLUMNS = names_of(Label)
+COLUMNS = tuple(field.name for field in fields(Label))
 """The columns of the CSV form, and the keys of each label in the JSON form."""
 
 _FORMAT = "drilling labels"

@@ -1,7 +1,7 @@
 """Which holes a person should label next, so that each label teaches the most."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class QueueItem:
 
 
 def annotation_queue(
-    candidates: Sequence[Candidate], threshold: float = 0.8, limit: int | None = None
+    candidates: Iterable[Candidate], threshold: float = 0.8, limit: int | None = None
 ) -> tuple[QueueItem, ...]:
     """The holes to label, the one that teaches most first; at most `limit` of them.
 

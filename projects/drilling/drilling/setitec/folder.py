@@ -56,13 +56,14 @@ class LogStream:
     """The logs of a folder, read by several threads a little ahead of whoever takes them.
 
     Iterating gives each log in the order of the files' names and holds only a few at a time;
-    `summary` says what came of it. Iterating again reads again.
+    `failures` fills up meanwhile, and `summary` says what came of it. Iterating again reads again.
     """
 
     def __init__(self, folder: Path, *, progress: bool = True) -> None:
         self.folder = folder
         self.paths = log_paths(folder)
-        self.summary = ReadingSummary(len(self.paths))
+        self.failures: list[LogFailure] = []
+        self.summary = ReadingSummary(len(self.paths), failures=self.failures)
         self._progress = progress
         if not self.paths:
             raise NoLogs(folder)
@@ -73,7 +74,8 @@ class LogStream:
 
     def __iter__(self) -> Iterator[SetitecLog]:
         """Raises NoLogs at the end where not one file could be read."""
-        self.summary = summary = ReadingSummary(len(self.paths))
+        self.failures.clear()
+        self.summary = summary = ReadingSummary(len(self.paths), failures=self.failures)
         began = perf_counter()
         outcomes = tracked(_in_order(self.paths), "Reading logs", len(self.paths), shown=self._progress)
         for path, outcome in zip(self.paths, outcomes, strict=True):
@@ -93,7 +95,7 @@ class LogStream:
     def collect(self) -> LogBatch:
         """All logs at once, by path. Raises NoLogs where not one could be read."""
         logs = {Path(log.source): log for log in self}
-        return LogBatch(logs, tuple(self.summary.failures))
+        return LogBatch(logs, tuple(self.failures))
 
 
 def log_paths(folder: Path) -> list[Path]:

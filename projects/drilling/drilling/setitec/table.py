@@ -18,7 +18,7 @@ from drilling.setitec.log import Problem, SetitecLog
 SIGNALS, HOLES, PROBLEMS = "signals.parquet", "holes.parquet", "problems.parquet"
 METADATA_KEY = b"setitec"
 _ALWAYS = ("index", "step_time_s", *names.COMMON_SIGNALS)
-_HOLE_SCHEMA = {
+_HOLE_SCHEMA: dict[str, Any] = {
     "file": pl.String,
     "digest": pl.String,
     "tool": pl.String,
@@ -35,7 +35,7 @@ _HOLE_SCHEMA = {
     "results": pl.String,
     "step_results": pl.String,
 }
-_PROBLEM_SCHEMA = {
+_PROBLEM_SCHEMA: dict[str, Any] = {
     "file": pl.String, "kind": pl.String, "section": pl.String, "row": pl.Int64, "detail": pl.String,
 }  # fmt: skip
 

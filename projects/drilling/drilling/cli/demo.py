@@ -1,35 +1,9 @@
-"""The project's commands. Heavy imports stand inside them, so that listing them costs nothing."""
+"""drilling:demo."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-
-def generate(
-    folder: Annotated[Path, typer.Argument(help="Where to write; empty, or an earlier set.")],
-    holes: Annotated[int, typer.Option(help="How many logs.", min=1)] = 160,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same files.", min=0)] = 7,
-    json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
-) -> None:
-    """Write synthetic Setitec logs with known key points."""
-    from rich.console import Console
-
-    from drilling.synthetic import TRUTH, write_folder
-
-    written = write_folder(folder, holes=holes, seed=seed)
-    if json:
-        import json as json_format
-
-        answer = {"folder": str(folder), "holes": holes, "seed": seed, "truth": TRUTH, "written": written}
-        typer.echo(json_format.dumps(answer))
-        return
-    state = "written to" if written else "already in"
-    Console().print(
-        f"{holes} synthetic logs {state} {folder}, their key points in {TRUTH}",
-        soft_wrap=True,
-        highlight=False,
-    )
 
 
 def demo(
