@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.bench import (
     command_line,
     data,
+    drilling,
     hardware,
     stack,
     tracking_history,
@@ -27,6 +28,7 @@ from tests.bench.result import HEADER, Result
 SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "command-line": lambda _: command_line.run(),
     "data": lambda _: data.run(),
+    "drilling": lambda _: drilling.run(),
     "hardware": lambda _: hardware.run(),
     "stack": lambda _: stack.run(),
     "tracking-latency": tracking_latency.run,
@@ -121,6 +123,8 @@ load: read the ratios.
   what its files occupy on the disk.
 - **Sampling a run** counts the processor time of all threads and of the commands that are run. No Mac was at
   hand: what its commands cost there is not in it, and the last row reads outputs of our own.
+- **Reading whole logs**: every section, check and problem of ours, from bytes in memory, against the data
+  section of the same files in pandas; logs and holes are synthetic, and so are the errors of key points.
 - **Sender**: processor time of its threads, those that send and those that bring the journal to the disk.
 """
 

@@ -146,7 +146,7 @@ def test_confident_answers_have_smaller_errors(judged: tuple[np.ndarray, np.ndar
 
 
 def test_a_confidence_is_the_share_of_right_answers(judged: tuple[np.ndarray, np.ndarray]) -> None:
-    assert expected_calibration_error(*judged) < 0.12
+    assert expected_calibration_error(*judged, calibration().tolerance_mm) < 0.12
     assert (np.diff(calibration().apply(np.linspace(0, 1, 50))) >= 0).all()
 
 

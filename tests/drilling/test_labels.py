@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from drilling.errors import DrillingError
-from drilling.labeling import durable, labels
+from drilling.labeling import durable
 from drilling.labeling.keypoints import KeyPoints
 from drilling.labeling.label import Label, Retraction, digest_of, label_of, to_values
 from drilling.labeling.label_errors import (
@@ -582,13 +582,6 @@ def test_processes_that_write_at_once_lose_and_repeat_nothing(store: LabelStore)
     assert len(given) == len(store.history("shared.xls")) == 100
     assert all(len(store.history(f"{place}.xls")) == 1 for place in range(25))
     assert store.problems() == ()
-
-
-def test_one_module_gives_every_name() -> None:
-    assert labels.LabelStore is LabelStore
-    assert all(hasattr(labels, name) for name in labels.__all__)
-    refusals = {kind.__name__ for kind in DrillingError.__subclasses__() if "label_errors" in kind.__module__}
-    assert refusals <= set(labels.__all__)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from drilling import plots
 from drilling.labeling import KEY_POINTS, Estimate, estimate_all, estimate_keypoints
 from drilling.labeling.calibration import reliability, worst_error_mm
+from drilling.labeling.confidence import calibration
 from drilling.phases import phases
 from drilling.setitec import SetitecLog, read_log, read_logs
 from drilling.synthetic import MARKER, TRUTH
@@ -30,7 +31,10 @@ def batch_pictures(folder: Path, *, worst: int = 6, progress: bool = True) -> It
     logs = list(read_logs(folder, progress=progress))
     synthetic = (folder / MARKER).is_file()
     estimates = list(estimate_all(logs))
-    yield "overlay.png", plots.overlay_figure(logs)
+    yield (
+        "overlay.png",
+        plots.overlay_figure(logs, entries_mm=[estimate.keypoints.entry_mm for estimate in estimates]),
+    )
     yield "wear.png", plots.wear_figure(plots.wear_table(logs))
     yield "problems.png", plots.problem_figure(validate_batch(logs), synthetic=synthetic)
     if synthetic and (folder / TRUTH).is_file():
@@ -54,9 +58,7 @@ def _against_truth(estimates: list[Estimate], truth: pl.DataFrame) -> Iterator[t
     reached = ~np.isnan(worst)
     yield "errors.png", plots.error_figure(found, known, "Automatic key points against the truth (synthetic)")
     yield "scatter.png", plots.scatter_figure(found, known, synthetic=True)
-    yield (
-        "calibration.png",
-        plots.calibration_figure(reliability(confidence[reached], worst[reached]), synthetic=True),
-    )
+    table = reliability(confidence[reached], worst[reached], calibration().tolerance_mm)
+    yield "calibration.png", plots.calibration_figure(table, synthetic=True)
     groups = rows["family"].fill_null("unknown").to_list()
     yield "errors_by_family.png", plots.error_by_group_figure(found, known, groups, synthetic=True)

@@ -31,6 +31,7 @@ from drilling.labeling import (
     estimate_all,
 )
 from drilling.labeling.calibration import reliability, worst_error_mm
+from drilling.labeling.confidence import calibration
 from drilling.labeling.label import INDEXES
 from drilling.labeling.queue import write_queue
 from drilling.progress import tracked
@@ -274,5 +275,5 @@ def _confidences(confidence: Floats, found: Floats, truth: Floats | None) -> pl.
     """Holes by confidence, with their errors where the truth is known."""
     errors = np.zeros(confidence.size) if truth is None else worst_error_mm(found, truth)
     known = np.isfinite(errors) | np.isinf(errors)
-    table = reliability(confidence[known], errors[known])
+    table = reliability(confidence[known], errors[known], calibration().tolerance_mm)
     return table if truth is not None else table.drop("share_within", "mean_error_mm")

@@ -1,7 +1,7 @@
 """The holes that confidences are calibrated on: synthetic ones, most of them made worse than any recipe.
 
 `python -m drilling.labeling.calibration_set` writes `confidence.json` anew. Half of the logs get a drift
-of the torque of up to 8 % of its level, spikes, and noise, so that scores reach from sure to hopeless.
+of the torque of up to 20 % of its level, spikes, and noise, so that scores reach from sure to hopeless.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,9 @@ from drilling.setitec import SetitecLog, read_log
 from drilling.synthetic import make_hole
 
 Floats = NDArray[np.float64]
-HOLES, SEED = 600, 2025
-_MOST_DRIFT, _MOST_SPIKES, _MOST_NOISE = 0.08, 0.004, 0.08
+HOLES, SEED = 800, 2025
+TOLERANCE_MM = 0.1
+_MOST_DRIFT, _MOST_SPIKES, _MOST_NOISE = 0.2, 0.006, 0.15
 
 
 def holes(count: int, seed: int) -> Iterator[tuple[SetitecLog, Floats]]:
@@ -56,11 +57,11 @@ def fit_calibration(count: int = HOLES, seed: int = SEED, *, progress: bool = Fa
     raw, found, true = [], [], []
     for log, truth in tracked(holes(count, seed), "Calibrating", count, shown=progress):
         points, score = scored_keypoints(log)
-        if np.isfinite(truth).any():
+        if np.isfinite(truth).all():
             raw.append(score)
             found.append(points.as_array())
             true.append(truth)
-    return Calibration.fit(np.array(raw), worst_error_mm(np.array(found), np.array(true)))
+    return Calibration.fit(np.array(raw), worst_error_mm(np.array(found), np.array(true)), TOLERANCE_MM)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """How far key points can be believed, as the share of holes alike whose key points were right.
 
 A raw score joins what the fit leaves open with how far the other methods are from it. `confidence.json`
-holds what share of synthetic holes of each score had their worst key point within 0.2 mm: see
+holds what share of synthetic holes of each score had their worst key point within 0.1 mm: see
 `calibration_set`. On genuine logs the order of confidences carries over; the shares are synthetic.
 """
 

@@ -98,7 +98,7 @@ def _title(log: SetitecLog, keypoints: KeyPoints | None) -> str:
     title = style.titled(style.plain(file_name(log)), synthetic=is_synthetic(log))
     if keypoints is None or not keypoints.reasons:
         return title
-    doubts = textwrap.shorten(f"confidence {keypoints.confidence:.2f}: {'; '.join(keypoints.reasons)}", 150)
+    doubts = textwrap.shorten(f"confidence {keypoints.confidence:.2f}: {'; '.join(keypoints.reasons)}", 120)
     return f"{title}\n{style.plain(doubts)}"
 
 
