@@ -18,8 +18,10 @@ _ALUMINIUM = 0.08
 _LUBRICATED_MM = (12.0, 17.2)
 # The golden ratio and square roots: what one stream gives tells nothing of another.
 _STRIDES = (0.6180339887, 0.4142135624, 0.7320508076, 0.6457513111, 0.3166247904)
+# Marks the random numbers that places start from.
+_PLACES = 6494
 _WEAR_PER_HOLE = 0.003
-# Over the some sixty samples of a steady stretch, 0.8 is measured as about 0.7.
+# A noise of memory 0.8 is measured as one of about 0.7 over the sixty samples of a steady stretch.
 _SOFT_MEMORY, _HARD_MEMORY = 0.8, 0.4
 # How many settings of its speeds a recipe has among the campaigns.
 _SETTINGS = 8
@@ -111,7 +113,7 @@ def spread(number: int, seed: int, stream: int = 0) -> float:
 
     `stream` is 0 to 4; their places are independent.
     """
-    start = np.random.default_rng([seed, 325, stream]).random()
+    start = np.random.default_rng([seed, _PLACES, stream]).random()
     return float((start + number * _STRIDES[stream]) % 1)
 
 

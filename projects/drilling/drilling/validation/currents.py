@@ -144,7 +144,7 @@ def noise(recording: Recording) -> Iterator[Finding]:
 def no_load_current(recording: Recording) -> Iterator[Finding]:
     """A no-load current that changes within a step, where it is measured once a step."""
     for current in recording.currents:
-        for run in recording.runs:
+        for run in (run for run in recording.runs if run.number >= 0):
             empty = current.empty_a[run.start : run.stop]
             off = np.abs(empty - empty[empty.size // 2]) > current.resolution_a / 2
             if np.count_nonzero(off) > _NO_LOAD_ROWS:
@@ -213,14 +213,14 @@ def _cutting_noise(spreads: Floats, level: float) -> Iterator[Finding]:
             usual,
             limit,
         )
-    elif level >= _HARD_FROM_A and (largest := float(spreads.max())) < _LEAST_HARD_NOISE_A:
+    elif level >= _HARD_FROM_A and usual < _LEAST_HARD_NOISE_A:
         yield Finding(
             "noise",
             Severity.WARNING,
-            f"The torque's noise in the hardest layer is only {largest:.3f} A at {level:.1f} A.",
+            f"The torque's noise in the hardest layer is only {usual:.3f} A at {level:.1f} A.",
             "Check that the signal was not smoothed or clipped on its way.",
             None,
-            largest,
+            usual,
             _LEAST_HARD_NOISE_A,
         )
 
