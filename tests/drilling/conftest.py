@@ -76,8 +76,8 @@ class RecordingClient:
     def log_artifact(self, path: Path, artifact_path: str | None = None) -> None:
         self.artifacts[f"{artifact_path}/{path.name}"] = path.read_bytes()
 
-    def log_figure(self, figure: Any, artifact_file: str) -> None:
-        self.artifacts[artifact_file] = figure
+    def log_figure(self, figure: Any, name: str) -> None:
+        self.artifacts[name] = figure
 
     def log_apple_silicon_metrics(self) -> None:
         self.calls.append(("log_apple_silicon_metrics", None))

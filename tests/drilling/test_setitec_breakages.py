@@ -7,8 +7,11 @@ import re
 import polars as pl
 import pytest
 
+from drilling.breakages import BREAKAGES, apply_breakage
+from drilling.campaigns import hole_version, holes_per_campaign, make_campaign, spread
 from drilling.errors import LogUnreadable
 from drilling.setitec import SetitecLog, read_log
+from drilling.setitec.names import layout
 from drilling.synthetic import make_hole
 
 V4 = make_hole(0, holes=40, seed=7).content.decode("latin-1")
@@ -216,6 +219,65 @@ def test_shuffled_sections_read_the_same() -> None:
     assert log.header == read(V4).header
 
 
+def test_a_name_that_says_nothing_is_told_by_its_place_and_named() -> None:
+    log = read(V4.replace("Position (mm)", "Elsewhere (mm)"))
+    assert log.signals["position_mm"].equals(read(V4).signals["position_mm"])
+    assert "damaged_names" in kinds(log)
+
+
 def test_a_log_without_positions_is_unreadable() -> None:
     with pytest.raises(LogUnreadable):
-        read(V4.replace("Position (mm)", "Elsewhere (mm)"))
+        read(re.sub("Position .mm.\t.*", "A\tB\tC\tD\tE\tF\tG\tH\tI\tJ\tK\tL", V4))
+
+
+EXPECTED = {
+    "nul": "nul_character",
+    "escaped nul": "nul_character",
+    "double encoding": "double_encoding",
+    "semicolons": "delimiter",
+    "missing tab": "missing_tab",
+    "one name too many": "repeated_name",
+    "four names too many": "repeated_name",
+    "six names too many": "repeated_name",
+    "unset clock": "clock_unset",
+    "iso date": "date_form",
+    "empty motor": None,
+    "short cycle": None,
+    "cycle not ok": None,
+    "data only": "no_header",
+    "eight columns": "missing_column",
+    "carriage returns": None,
+}
+
+
+def test_every_breakage_has_an_expectation() -> None:
+    assert set(EXPECTED) == set(BREAKAGES)
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+@pytest.mark.parametrize("text", [V4, V9], ids=["version 4", "version 9"])
+def test_the_generators_breakages_are_read_and_named(name: str, text: str) -> None:
+    sound = read(text)
+    log = read_log(apply_breakage(text.encode("latin-1"), name))
+    new = kinds(log) - kinds(sound)
+    # From version 8 on the name has no degree sign that could be damaged.
+    expected = None if name == "double encoding" and text is V9 else EXPECTED[name]
+    assert (expected in new) if expected else not new
+    kept = [column for column in log.signals.columns if column in sound.signals.columns]
+    if name == "eight columns":
+        kept = [column for column in kept if not column.startswith(("mem_", "thrust_empty"))]
+    assert log.signals.select(kept).equals(sound.signals.head(log.signals.height).select(kept))
+
+
+@pytest.mark.parametrize("version", [7, 8, 11])
+def test_the_rare_versions_are_read_without_a_repair_but_for_their_norm(version: int) -> None:
+    number = next(
+        number
+        for number in range(1300)
+        if hole_version(make_campaign(number // holes_per_campaign(1300), 7), spread(number, 7, 3)) == version
+    )
+    log = read_log(make_hole(number, holes=1300, seed=7).content)
+    assert log.version == version
+    assert kinds(log) == ({"repeated_name"} if version == 11 else set())
+    assert log.signals.columns[9:] == list(layout(version)[7:])
+    assert log.step_results.height > 0

@@ -6,6 +6,7 @@ from drilling.setitec import names
 from drilling.setitec.problem import Problem
 from drilling.setitec.rows import Floats
 
+_LEAST_KNOWN = 3
 _EIGHT_COLUMNS = (*names.COMMON_SIGNALS[:4], "step", "stop_code", "mem_torque_min_a", "mem_thrust_min_a")
 
 
@@ -13,9 +14,37 @@ def named_columns(
     header: list[str], values: tuple[Floats, ...], version: int | None, problems: list[Problem]
 ) -> dict[str, Floats]:
     """The columns by name. A value that no name is sure to mean is left out, with a Problem."""
+    header = [name for glued in header for name in _split(glued, problems)]
     values = _without_padding(header, values)
     labels = _labels(header, len(values), version, problems) if header else _usual_labels(values)
+    if not _signal_in(labels) and _usual_places(header, values):
+        detail = "names that say no position or no current: columns named by their usual order"
+        problems.append(Problem("damaged_names", names.DATAS, None, detail))
+        labels = _usual_labels(values)
     return {label: column for label, column in zip(labels, values, strict=True) if label is not None}
+
+
+def _signal_in(labels: list[str | None]) -> bool:
+    return "position_mm" in labels and ("torque_a" in labels or "thrust_a" in labels)
+
+
+def _usual_places(header: list[str], values: tuple[Floats, ...]) -> bool:
+    """Whether damaged names, or too few, still leave no doubt that the columns have their usual order."""
+    if len(values) < len(names.COMMON_SIGNALS) or not (_whole(values[5]) and _whole(values[6])):
+        return False
+    known = [names.SIGNALS[name] for name in header if name in names.SIGNALS]
+    usual = [name for name in known if name in names.COMMON_SIGNALS]
+    enough = len(usual) >= _LEAST_KNOWN or len(usual) == len(header) > 0
+    return enough and usual == sorted(usual, key=names.COMMON_SIGNALS.index)
+
+
+def _split(name: str, problems: list[Problem]) -> tuple[str, ...]:
+    """A name, or the two that a lost tab has glued into it."""
+    glued = None if name in names.SIGNALS else names.split_glued(name, names.SIGNALS)
+    if glued is None:
+        return (name,)
+    problems.append(Problem("missing_tab", names.DATAS, None, f"{name!r} read as {glued[0]!r}, {glued[1]!r}"))
+    return glued
 
 
 def _without_padding(header: list[str], values: tuple[Floats, ...]) -> tuple[Floats, ...]:

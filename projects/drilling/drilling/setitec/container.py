@@ -138,10 +138,12 @@ def _told_apart(
     titled = [section for section in sections if section.title in _DATA_TITLES]
     filled = [section for section in titled if section.body.strip(b" \t;\n")]
     if filled:
-        for section in filled[1:]:
+        data = max(filled, key=lambda section: (_names_first(section, delimiter), -filled.index(section)))
+        others = [section for section in filled if section is not data]
+        for section in others:
             row = section.first_row - 1
-            problems.append(Problem("repeated_section", section.title, row, "only the first is read"))
-        return header, filled[0]
+            problems.append(Problem("repeated_section", section.title, row, "only one is read as samples"))
+        return header + [section for section in others if not _names_first(section, delimiter)], data
     for place, section in enumerate(header):
         found = _untitled_samples(section, delimiter)
         if found is not None:
@@ -149,6 +151,14 @@ def _told_apart(
             problems.append(_missing_title(sections, data))
             return [*header[:place], *([before] if before.body else []), *header[place + 1 :]], data
     return header, None
+
+
+def _names_first(section: Section, delimiter: str) -> bool:
+    """Whether a section begins with the names of samples, or with numbers where there are no names."""
+    line = section.body.lstrip(b" \t;\n").partition(b"\n")[0]
+    return names.names_samples(line, delimiter) or bool(
+        _NUMERIC_CELL.match(line.split(delimiter.encode())[0])
+    )
 
 
 def _missing_title(sections: list[Section], data: Section) -> Problem:
@@ -173,13 +183,24 @@ def _untitled_samples(section: Section, delimiter: str) -> tuple[Section, Sectio
 
 
 def _first_numeric(lines: list[bytes], delimiter: bytes) -> int | None:
-    """The first of at least eight rows in a row whose cells are numbers and equally many."""
-    length, width = 0, 0
-    for number, line in enumerate(lines):
-        cells = line.rstrip(b" \t;").split(delimiter)
+    """Where rows of numbers begin: the start of eight rows in a row, equally wide, or of all rows there are.
+
+    Rows right before them that are as wide count as well, though a cell of theirs is damaged.
+    """
+    rows = [line.rstrip(b" \t;").split(delimiter) for line in lines]
+    length, width, start = 0, 0, None
+    for number, cells in enumerate(rows):
         numeric = len(cells) >= _LEAST_NUMERIC_CELLS and all(map(_NUMERIC_CELL.match, cells))
         length = length + 1 if numeric and len(cells) == width else int(numeric)
         width = len(cells)
-        if length == _LEAST_NUMERIC_ROWS or (numeric and len(lines) - number <= 2 and number + 1 == length):
-            return number - length + 1
-    return None
+        last = not any(map(any, rows[number + 1 :])) if numeric and length == number + 1 else False
+        if length == _LEAST_NUMERIC_ROWS or last:
+            start = number - length + 1
+            break
+    while (
+        start
+        and len(rows[start - 1]) == width
+        and 2 * sum(map(bool, map(_NUMERIC_CELL.match, rows[start - 1]))) >= width
+    ):
+        start -= 1
+    return start

@@ -8,7 +8,7 @@ which also take what no unit writes (`1e3`, `nan`, a number without its comma) w
 import numpy as np
 from numpy.typing import NDArray
 
-_TAB, _LINE, _COMMA, _MINUS, _ZERO = b"\t\n,-0"
+_TAB, _LINE, _COMMA, _MINUS, _ZERO, _NINE = b"\t\n,-09"
 _DECIMALS = 3
 _LONGEST_WHOLE_PART = 6
 
@@ -49,7 +49,7 @@ def _thousandths(
     first, second, third = (text[place:][commas] for place in range(1, _DECIMALS + 1))
     zero = np.uint8(_ZERO)
     total = (first - zero) * np.int32(100) + (second - zero) * np.int32(10) + (third - zero)
-    largest = max(first.max(), second.max(), third.max()) - zero
+    highest = max(first.max(), second.max(), third.max())
     lowest = min(first.min(), second.min(), third.min())
     longer = commas
     at: NDArray[np.int64] | slice = slice(None)
@@ -58,6 +58,6 @@ def _thousandths(
             at = np.flatnonzero(digits > place)
             longer = commas[at]
         digit = text[longer - (place + 1)]
-        largest, lowest = max(largest, digit.max() - zero), min(lowest, digit.min())
+        highest, lowest = max(highest, digit.max()), min(lowest, digit.min())
         total[at] += (digit - zero) * np.int32(10 ** (_DECIMALS + place))
-    return total if largest <= 9 and lowest >= zero else None
+    return total if highest <= _NINE and lowest >= _ZERO else None

@@ -144,10 +144,13 @@ def repaired_name(name: str) -> str:
 
 
 def split_glued(name: str, known: Iterable[str]) -> tuple[str, str] | None:
-    """The two known names that a missing tab has glued into one, if it is so."""
+    """The two known names that a missing or damaged tab has glued into one, if it is so."""
     for first in known:
-        if name.startswith(first) and name[len(first) :].strip() in known:
-            return first, name[len(first) :].strip()
+        rest = name[len(first) :].strip()
+        if rest and name.startswith(first):
+            second = next((given for given in (rest, rest[1:]) if given in known), None)
+            if second:
+                return first, second
     return None
 
 
