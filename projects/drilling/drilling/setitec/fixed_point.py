@@ -1,8 +1,8 @@
 """Rows of numbers that all have three decimals, read at once.
 
 The units write every number so. Its digits then stand at known places from its comma, and whole
-columns come out of a dozen numpy operations: a third of the time of Arrow's or polars' CSV readers,
-which also take what no unit writes (`1e3`, `nan`, a number without its comma) without a word.
+columns come out of a dozen numpy operations: in less time than Arrow's or polars' CSV readers, which
+also take what no unit writes (`1e3`, `nan`, a number without its comma) without a word.
 """
 
 import numpy as np
@@ -12,6 +12,8 @@ _TAB, _LINE, _COMMA, _MINUS, _ZERO, _NINE = b"\t\n,-09"
 _DECIMALS = 3
 _LONGEST_WHOLE_PART = 6
 
+Bytes = NDArray[np.uint8]
+
 
 def fixed_point_columns(body: bytes) -> tuple[NDArray[np.float64], ...] | None:
     """The columns of tab-separated rows of `-12,345`; None where any cell or row is of another form."""
@@ -19,45 +21,51 @@ def fixed_point_columns(body: bytes) -> tuple[NDArray[np.float64], ...] | None:
     commas = np.flatnonzero(text == _COMMA)
     if not commas.size or commas[-1] + _DECIMALS + 2 != text.size:
         return None
-    ends = commas + (_DECIMALS + 1)
-    rows = int(np.count_nonzero(text == _LINE))
-    width, rest = divmod(commas.size, rows) if rows else (0, 1)
-    if rest or not _are_separators(text[ends], width):
+    shape = _shape(text.take(commas + (_DECIMALS + 1)))
+    if shape is None:
         return None
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    negative = text[starts] == _MINUS
+    starts = np.zeros_like(commas)
+    np.add(commas[:-1], _DECIMALS + 2, out=starts[1:])
+    negative = text.take(starts) == _MINUS
     digits = commas - starts - negative
-    if digits.min() < 1 or digits.max() > _LONGEST_WHOLE_PART:
+    if digits.max() > _LONGEST_WHOLE_PART:
         return None
-    thousandths = _thousandths(text, commas, digits)
+    thousandths = _thousandths(text, commas, digits.astype(np.uint8))
     if thousandths is None:
         return None
     np.negative(thousandths, out=thousandths, where=negative)
     # A whole number of thousandths over 1000 is the double nearest to the decimal number, as float() gives.
-    return tuple(np.ascontiguousarray((thousandths / 1000).reshape(rows, width).T))
+    return tuple(np.ascontiguousarray((thousandths / 1000).reshape(shape).T))
 
 
-def _are_separators(ends: NDArray[np.uint8], width: int) -> bool:
-    table = ends.reshape(-1, width)
-    return bool((table[:, :-1] == _TAB).all() and (table[:, -1] == _LINE).all())
+def _shape(ends: Bytes) -> tuple[int, int] | None:
+    """Rows and columns, from what stands after each number; None where rows differ."""
+    rows = int(np.count_nonzero(ends == _LINE))
+    width, rest = divmod(ends.size, rows) if rows else (0, 1)
+    if rest:
+        return None
+    table = ends.reshape(rows, width)
+    sound = (table[:, :-1] == _TAB).all() and (table[:, -1] == _LINE).all()
+    return (rows, width) if sound else None
 
 
-def _thousandths(
-    text: NDArray[np.uint8], commas: NDArray[np.int64], digits: NDArray[np.int64]
-) -> NDArray[np.int32] | None:
-    """The numbers without sign and comma; None where a character among them is no digit."""
-    first, second, third = (text[place:][commas] for place in range(1, _DECIMALS + 1))
+def _thousandths(text: Bytes, commas: NDArray[np.int64], digits: Bytes) -> NDArray[np.int32] | None:
+    """The numbers without sign and comma; None where a character among them is no digit.
+
+    The last digit before the comma counts for every number, so that one without any is refused.
+    """
     zero = np.uint8(_ZERO)
-    total = (first - zero) * np.int32(100) + (second - zero) * np.int32(10) + (third - zero)
-    highest = max(first.max(), second.max(), third.max())
-    lowest = min(first.min(), second.min(), third.min())
-    longer = commas
-    at: NDArray[np.int64] | slice = slice(None)
-    for place in range(int(digits.max())):
-        if place:
-            at = np.flatnonzero(digits > place)
-            longer = commas[at]
-        digit = text[longer - (place + 1)]
-        highest, lowest = max(highest, digit.max()), min(lowest, digit.min())
-        total[at] += (digit - zero) * np.int32(10 ** (_DECIMALS + place))
-    return total if highest <= _NINE and lowest >= _ZERO else None
+    whole, first, second, third = (text.take(commas + place) for place in (-1, 1, 2, 3))
+    seen = [whole, first, second, third]
+    total = (whole - zero) * np.int32(1000)
+    total += (first - zero) * np.uint16(100)
+    total += (second - zero) * np.uint16(10)
+    total += third - zero
+    longer = np.flatnonzero(digits > 1)
+    for place in range(1, int(digits.max())):
+        longer = longer if place == 1 else longer[digits.take(longer) > place]
+        digit = text.take(commas.take(longer) - (place + 1))
+        total[longer] += (digit - zero) * np.int32(10 ** (_DECIMALS + place))
+        seen.append(digit)
+    only_digits = all(part.max() <= _NINE and part.min() >= _ZERO for part in seen)
+    return total if only_digits else None
