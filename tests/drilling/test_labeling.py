@@ -82,6 +82,12 @@ def test_missing_values_and_steps_do_not_stop_it(log: SetitecLog) -> None:
     )
 
 
+def test_a_dead_thrust_sensor_leaves_the_torque_to_tell(log: SetitecLog) -> None:
+    deaf = log.signals.with_columns(thrust_a=pl.lit(None, dtype=pl.Float64))
+    found = estimate_keypoints(with_signals(log, deaf)).as_array()
+    assert found == pytest.approx(estimate_keypoints(log).as_array(), abs=0.3)
+
+
 @pytest.fixture(scope="module")
 def families() -> dict[str, list[tuple[SetitecLog, np.ndarray]]]:
     """Some drilled holes of each family with their true key points."""

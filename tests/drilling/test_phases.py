@@ -447,11 +447,11 @@ def test_empty_cells_are_bridged_and_doubted(log: SetitecLog) -> None:
 
 def test_without_a_complete_sample_nothing_is_claimed(log: SetitecLog) -> None:
     told = made(log, [(2, 8.8, 2.8), (3, 17, 0.55)])
-    signals = told.signals.with_columns(thrust_a=pl.lit(None, dtype=pl.Float64))
+    signals = told.signals.with_columns(torque_a=pl.lit(None, dtype=pl.Float64))
     found = phases(dataclasses.replace(told, signals=signals))
     assert_covers(told, found)
     assert [(phase.name, phase.step, phase.confidence) for phase in found] == [("air", 2, 0), ("air", 3, 0)]
-    assert found[0].reasons == ("no sample has a depth, a torque and a thrust",)
+    assert found[0].reasons == ("no sample has a depth and a torque",)
     assert np.isnan([found[0].from_mm, found[0].to_mm]).all()
 
 

@@ -129,7 +129,7 @@ def _air(trace: _Trace, run: _Run, spike: int | None) -> Phase:
     """A run of steps of a log in which nothing is cut, except perhaps against the hard stop."""
     doubts = list(_row_doubts(trace, *run.rows))
     if not trace.row.size:
-        doubts = [(0.0, "no sample has a depth, a torque and a thrust")]
+        doubts = [(0.0, "no sample has a depth and a torque")]
     elif trace.depth_mm[-1] - trace.depth_mm[0] < _SHORT_TRAVEL_MM:
         doubts.append((0.5, "the cycle is too short to tell drilling in air from an approach"))
     thrust = trace.quick_thrust_a[:spike][slice(*run.samples)]

@@ -50,8 +50,11 @@ class DepthProfile:
 
 
 def samples_of(log: SetitecLog) -> Samples:
-    """The samples that have a position, both currents and a step; a missing no-load current counts as 0."""
-    table = log.signals.drop_nulls(["position_mm", "torque_a", "thrust_a"])
+    """The samples that have a position and a torque.
+
+    A missing thrust is interpolated, and counts as 0 where the log has none; so does a no-load current.
+    """
+    table = log.signals.drop_nulls(["position_mm", "torque_a"])
     table = table.filter(~_leaps(table["position_mm"].to_numpy()))
     position = table["position_mm"].to_numpy()
     torque = table["torque_a"].to_numpy()
@@ -62,7 +65,7 @@ def samples_of(log: SetitecLog) -> Samples:
         position_mm=position,
         net_torque_a=torque,
         total_torque_a=torque + table["torque_empty_a"].fill_null(0).to_numpy(),
-        thrust_a=table["thrust_a"].to_numpy(),
+        thrust_a=table["thrust_a"].interpolate().backward_fill().forward_fill().fill_null(0).to_numpy(),
         fresh=position >= deepest,
         changed=_disturbed(position, deepest, step),
         run=np.cumsum(np.diff(step, prepend=step[:1]) != 0),
