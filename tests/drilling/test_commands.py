@@ -151,7 +151,14 @@ def test_a_folder_is_drawn_with_its_errors(synthetic_folder: Path, tmp_path: Pat
     result = invoke(plot, logs, "--out", tmp_path / "out", "--worst", "1")
     assert result.exit_code == 0, result.output
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
-    assert {"overlay.png", "wear.png", "problems.png", "errors.png", "calibration.png"} <= names
+    assert {
+        "overlay.png",
+        "wear.png",
+        "thickness.png",
+        "problems.png",
+        "errors.png",
+        "calibration.png",
+    } <= names
     assert sum(name.startswith("unsure/") for name in names) == 1
 
 

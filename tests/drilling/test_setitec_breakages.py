@@ -65,6 +65,18 @@ def test_1_the_control_box_may_hold_a_row_of_values_for_each_part() -> None:
     assert "".join(box.values()) == "ABCDEFGHIJKL"
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+def test_1_the_values_may_come_in_one_row_with_the_repeated_one_or_in_two(repeated: bool) -> None:
+    names = list(read(V4).header["Control Box Datas"])
+    dates = ["01/01/2020", "02/02/2021"]
+    values = [*"ABCDEFG", *dates, "812,500", "30,000", "1.000"]
+    rows = [[*values[:9], *values[8:]]] if repeated else [values[:9], values[8:]]
+    table = [names[:9], *[["", ""]] * 46, names[8:], *rows, ["", ""]]
+    section = "*** Control Box Datas ***\n" + "".join("\t".join(row) + "\n" for row in table)
+    text = re.sub(r"\*\*\* Control Box Datas.*?(?=\*\*\* Motor)", lambda _: section, V4, flags=re.DOTALL)
+    assert list(read(text).header["Control Box Datas"].values()) == values
+
+
 @pytest.mark.parametrize("mark", ["\0", "\\u0000"])
 def test_2_nul_in_the_motor_name(mark: str) -> None:
     log = read(V4.replace("MOTOR 1", f"MOTOR 1{mark}"))

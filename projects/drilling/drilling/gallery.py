@@ -12,7 +12,7 @@ from drilling.labeling import KEY_POINTS, Estimate, estimate_all, estimate_keypo
 from drilling.labeling.calibration import reliability, worst_error_mm
 from drilling.labeling.confidence import calibration
 from drilling.phases import phases
-from drilling.setitec import SetitecLog, read_log, read_logs
+from drilling.setitec import SetitecLog, names, read_log, read_logs
 from drilling.synthetic import MARKER, TRUTH
 from drilling.validation import validate_batch
 
@@ -36,11 +36,19 @@ def batch_pictures(folder: Path, *, worst: int = 6, progress: bool = True) -> It
         plots.overlay_figure(logs, entries_mm=[estimate.keypoints.entry_mm for estimate in estimates]),
     )
     yield "wear.png", plots.wear_figure(plots.wear_table(logs))
+    yield "thickness.png", plots.thickness_figure(_thicknesses(logs, estimates), synthetic=synthetic)
     yield "problems.png", plots.problem_figure(validate_batch(logs), synthetic=synthetic)
     if synthetic and (folder / TRUTH).is_file():
         yield from _against_truth(estimates, pl.read_csv(folder / TRUTH, infer_schema_length=None))
     for place in np.argsort([estimate.keypoints.confidence for estimate in estimates], kind="stable")[:worst]:
         yield _unsure(logs[int(place)], estimates[int(place)])
+
+
+def _thicknesses(logs: list[SetitecLog], estimates: list[Estimate]) -> pl.DataFrame:
+    found = np.array([estimate.keypoints.as_array() for estimate in estimates])
+    table = pl.DataFrame(found, schema=list(KEY_POINTS)).fill_nan(None)
+    heads = [log.field(names.HEAD, "Head Name") or "unnamed head" for log in logs]
+    return table.with_columns(pl.Series("group", heads))
 
 
 def _unsure(log: SetitecLog, estimate: Estimate) -> tuple[str, Figure]:

@@ -138,7 +138,7 @@ def _pairs(title: str, blocks: list[_Block], problems: list[Problem]) -> dict[st
 
 
 def _joined_box(blocks: list[_Block], problems: list[Problem]) -> list[_Block]:
-    """Version 4 breaks the row of names in two, repeating one name; its values come in one row."""
+    """Version 4 breaks the row of names in two, repeating one name; its values come in one row, or in two."""
     if len(blocks) < 2:
         return blocks
     first, resumed = blocks[0], blocks[1]
@@ -146,6 +146,9 @@ def _joined_box(blocks: list[_Block], problems: list[Problem]) -> list[_Block]:
     if first.values or not resumed.values or len(resumed.values[0][1]) <= len(resumed.names):
         return blocks
     values = resumed.values[0][1]
+    if len(resumed.values) > 1 and len(values) <= len(first.names):
+        first_part = _Block(names.BOX, first.row, first.names, resumed.values[:1])
+        return [first_part, _Block(names.BOX, resumed.row, resumed.names, resumed.values[1:]), *blocks[2:]]
     place = len(first.names) - 1
     twice = len(values) > place + 1 and all(map(_DAY.fullmatch, values[place - 1 : place + 2]))
     repeated = twice or len(values) == len(first.names) + len(resumed.names)

@@ -14,6 +14,7 @@ from drilling.setitec.problem import Problem
 
 Floats = NDArray[np.float64]
 _MOST_ROWS_NAMED = 20
+_PADDING = re.compile(rb"\t+\n")
 _NUMBER = re.compile(r"-?\d+(?:\.\d*)?|-?\.\d+")
 _ENDLESS = re.compile(r"[-+]?(?:inf|infinity|nan)", re.IGNORECASE)
 
@@ -41,6 +42,8 @@ def read_rows(body: bytes, delimiter: str, first_line: int, problems: list[Probl
     usual = body.replace(b".", b",") if b"." in body else body
     usual = usual if delimiter == "\t" else usual.replace(delimiter.encode(), b"\t")
     columns = fixed_point_columns(usual)
+    if columns is None and b"\t\n" in usual:
+        columns = fixed_point_columns(_PADDING.sub(b"\n", usual))
     if columns is not None:
         return Cells(columns, np.arange(first_line, first_line + columns[0].size), sound=True)
     return _looked_at(body.decode("latin-1"), delimiter, first_line, problems)
