@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
-from multiprocessing import get_context
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from drilling.labeling.combined import Method, estimate_keypoints
@@ -34,31 +33,18 @@ def estimate_all(
     """The estimates of logs in their order, a few logs ahead of whoever takes them.
 
     Uses a process for each core, or `workers`, once there are more logs than the start of processes
-    is worth; scripts need the usual `if __name__ == "__main__"` then. Raises InvalidConfig for an
-    unknown method.
+    is worth. Raises InvalidConfig for an unknown method.
     """
     workers = workers or os.cpu_count() or 1
     rest = iter(logs)
     first = list(islice(rest, _WORTH_PROCESSES))
+    everything = chain(first, rest)
     if workers == 1 or len(first) < _WORTH_PROCESSES:
-        yield from (_estimate(log, method) for log in chain(first, rest))
+        yield from (_estimate(log, method) for log in everything)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        chunks = _chunks(chain(first, rest))
-        waiting = [pool.submit(_estimates, chunk, method) for chunk in islice(chunks, 2 * workers)]
-        while waiting:
-            done = waiting.pop(0).result()
-            waiting += [pool.submit(_estimates, chunk, method) for chunk in islice(chunks, 1)]
-            yield from done
-
-
-def _chunks(logs: Iterator[SetitecLog]) -> Iterator[list[SetitecLog]]:
-    while chunk := list(islice(logs, _CHUNK)):
-        yield chunk
-
-
-def _estimates(logs: list[SetitecLog], method: Method) -> list[Estimate]:
-    return [_estimate(log, method) for log in logs]
+    # joblib's processes do not run the caller's script again, as those of multiprocessing do.
+    parallel = Parallel(n_jobs=workers, batch_size=_CHUNK, return_as="generator", max_nbytes=None)
+    yield from parallel(delayed(_estimate)(log, method) for log in everything)
 
 
 def _estimate(log: SetitecLog, method: Method) -> Estimate:
