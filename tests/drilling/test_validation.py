@@ -209,7 +209,7 @@ ALTERED: list[tuple[str, Severity, Alter]] = [
         lambda log: with_program(with_end_code(log, 64), steps_of(log)[-1], stroke_mm=90.0),
     ),
     ("distance", INFO, lambda log: dataclasses.replace(log, results={**log.results, "distance_mm": 1.0})),
-    ("missing_step", WARNING, lambda log: with_program(log, steps_of(log)[0] - 1, step_on_off=1.0)),
+    ("missing_step", INFO, lambda log: with_program(log, steps_of(log)[0] - 1, step_on_off=1.0)),
     ("unplanned_step", WARNING, lambda log: with_program(log, steps_of(log)[0], step_on_off=0.0)),
     (
         "step_gap",

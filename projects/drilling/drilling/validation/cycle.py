@@ -40,9 +40,11 @@ def missing_step(recording: Recording) -> Iterator[Finding]:
         if not step.on or step.number in ran:
             continue
         ended = step.number > max(ran) and bool(_alarms(recording) or recording.last_code & _RETRACTS)
+        # Units need not log what comes before the cut: most genuine logs begin with step 2.
+        before = step.number < min(ran)
         yield Finding(
             "missing_step",
-            Severity.INFO if ended else Severity.WARNING,
+            Severity.INFO if ended or before else Severity.WARNING,
             f"Step {step.number} is on in the program and did not run"
             + (": the cycle ended before it." if ended else "."),
             "Compare the program with the unit's; the hole may lack a pass.",
