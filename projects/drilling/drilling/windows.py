@@ -124,6 +124,10 @@ def feature_table(log: SetitecLog, *, file_name: str | None = None) -> FeatureTa
     if signals.is_empty():
         raise LogUnreadable(log.source, "no sample has a position, a torque and a thrust")
     samples = samples_of(replace(log, signals=signals))
+    # Rows that leap to another depth are no samples of the hole.
+    signals = signals.filter(pl.col("index").is_in(samples.index))
+    if signals.is_empty():
+        raise LogUnreadable(log.source, "no sample lies near the depths of its neighbours")
     part = _parts(samples, signals["step"].to_numpy())
     age, predrilled, micropeck = _constants(log, file_name or log.source)
     columns = [

@@ -18,6 +18,7 @@ _AIR_CELLS = 12
 _LEAST_CUTTING_A = 0.6
 _LEAST_CUTTING_MM = 0.6
 _USUAL_RAMP_MM = 1.9
+_MOST_STARTS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _transition(profile: DepthProfile, rise: int, end: int) -> int | None:
     inside = np.arange(min(rise + ramp // 2, end), end - ramp // 4)
     if inside.size < 2 * SMOOTHED_CELLS:
         return None
-    starts = np.arange(0, inside.size - SMOOTHED_CELLS, 2)
+    starts = np.arange(0, inside.size - SMOOTHED_CELLS, max(2, inside.size // _MOST_STARTS))
     gains, jumps = zip(
         *(_one_ramp(signal[inside], starts, ramp) for signal in _signals(profile)), strict=True
     )

@@ -19,6 +19,7 @@ Method = Literal["combined", "gradient", "threshold"]
 Floats = NDArray[np.float64]
 _SPACING_MM = 0.03
 _LEAST_CELLS = 36
+_DEEPEST_HOLE_MM = 200
 _LEAST_LAYER_MM = 0.2
 
 
@@ -39,6 +40,10 @@ def scored_keypoints(log: SetitecLog, method: Method = "combined") -> tuple[KeyP
     if method not in get_args(Method):
         raise InvalidConfig("estimate_keypoints", f"method {method!r} is not one of {get_args(Method)}")
     samples = samples_of(log)
+    if samples.position_mm.size and np.ptp(samples.position_mm) > _DEEPEST_HOLE_MM:
+        return _nothing(
+            method, f"positions spread over more than {_DEEPEST_HOLE_MM} mm: no unit drills so deep"
+        )
     profile = depth_profile(samples, _SPACING_MM)
     if profile.position_mm.size < _LEAST_CELLS:
         return _nothing(method, "too few samples cut new material")
