@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from drilling.errors import LogUnreadable, NoLogs
-from drilling.setitec import read_log, read_logs
+from drilling.setitec import folder, read_log, read_logs
 from drilling.synthetic import make_hole
 
 COMMON = [
@@ -99,6 +99,44 @@ def test_read_logs_goes_on_past_bad_files(tmp_path: Path, version_4: bytes) -> N
     batch = read_logs(tmp_path, progress=False).collect()
     assert [path.name for path in batch.logs] == ["good.XLS"]
     assert [failure.path.name for failure in batch.failures] == ["bad.xls"]
+
+
+def test_many_files_are_read_by_several_processes_in_order(
+    tmp_path: Path, version_4: bytes, version_9: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_WHILE_STARTING", 3)
+    monkeypatch.setattr(folder, "cores", lambda: 2)
+    for number in range(10):
+        (tmp_path / f"{number}.xls").write_bytes((version_4, version_9)[number % 2])
+    (tmp_path / "7.xls").write_bytes(b"not a log")
+    stream = read_logs(tmp_path, progress=False)
+    logs = list(stream)
+    assert [Path(log.source).name for log in logs] == [f"{number}.xls" for number in range(10) if number != 7]
+    assert [failure.path.name for failure in stream.failures] == ["7.xls"]
+    assert logs[8].signals.equals(read_log(version_9).signals)
+    assert (stream.summary.files, stream.summary.read) == (10, 9)
+    assert "9 of 10 logs read" in stream.summary.sentence()
+    assert "1 without a signal" in stream.summary.sentence()
+
+
+def test_a_stream_can_be_left_early_and_read_again(tmp_path: Path, version_4: bytes) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.xls").write_bytes(version_4)
+    stream = read_logs(tmp_path, progress=False)
+    assert len(stream) == 3
+    assert Path(next(iter(stream)).source).name == "0.xls"
+    assert len(list(stream)) == 3
+
+
+def test_reading_shows_progress_and_a_summary_on_the_error_stream(
+    tmp_path: Path, version_4: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.xls").write_bytes(version_4)
+    list(read_logs(tmp_path))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Reading logs" in err
+    assert "1 of 1 logs read" in err
 
 
 def test_a_folder_without_a_readable_log_is_refused(tmp_path: Path) -> None:

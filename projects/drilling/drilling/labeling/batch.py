@@ -1,17 +1,17 @@
 """Key points of many logs, on all cores."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from drilling.labeling.combined import Method, estimate_keypoints
 from drilling.labeling.hole_features import hole_features
 from drilling.labeling.keypoints import KeyPoints
+from drilling.processes import cores, in_processes
 from drilling.setitec import SetitecLog
 
 _CHUNK = 8
@@ -35,16 +35,14 @@ def estimate_all(
     Uses a process for each core, or `workers`, once there are more logs than the start of processes
     is worth. Raises InvalidConfig for an unknown method.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or cores()
     rest = iter(logs)
     first = list(islice(rest, _WORTH_PROCESSES))
-    everything = chain(first, rest)
+    work = partial(_estimate, method=method)
     if workers == 1 or len(first) < _WORTH_PROCESSES:
-        yield from (_estimate(log, method) for log in everything)
-        return
-    # joblib's processes do not run the caller's script again, as those of multiprocessing do.
-    parallel = Parallel(n_jobs=workers, batch_size=_CHUNK, return_as="generator", max_nbytes=None)
-    yield from parallel(delayed(_estimate)(log, method) for log in everything)
+        yield from map(work, chain(first, rest))
+    else:
+        yield from chain.from_iterable(in_processes(work, chain(first, rest), _CHUNK, workers))
 
 
 def _estimate(log: SetitecLog, method: Method) -> Estimate:

@@ -1,19 +1,19 @@
 """Reading a folder of logs, past the files that hold none."""
 
-import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
 from drilling.errors import LogUnreadable, NoLogs
+from drilling.processes import cores, in_processes
 from drilling.progress import say, tracked
 from drilling.setitec.log import SetitecLog, read_log
 
-_AHEAD = 16
+_CHUNK = 40
+_WHILE_STARTING = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ReadingSummary:
 
 
 class LogStream:
-    """The logs of a folder, read by several threads a little ahead of whoever takes them.
+    """The logs of a folder; many are read by several processes a little ahead of whoever takes them.
 
     Iterating gives each log in the order of the files' names and holds only a few at a time;
     `failures` fills up meanwhile, and `summary` says what came of it. Iterating again reads again.
@@ -109,20 +109,14 @@ def read_logs(folder: Path | str, *, progress: bool = True) -> LogStream:
 
 
 def _in_order(paths: list[Path]) -> Iterator[SetitecLog | LogUnreadable]:
-    """Each file read, in order; at most `_AHEAD` for each core wait to be taken."""
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(max_workers=cores) as pool:
-        rest = iter(paths)
-        waiting: deque[Future[SetitecLog | LogUnreadable]] = deque()
-        waiting.extend(pool.submit(_read_or_fail, path) for path in islice(rest, _AHEAD * cores))
-        try:
-            while waiting:
-                outcome = waiting.popleft().result()
-                waiting.extend(pool.submit(_read_or_fail, path) for path in islice(rest, 1))
-                yield outcome
-        finally:
-            for future in waiting:
-                future.cancel()
+    """Each file read, in order. Many files are shared with other processes, since threads would take turns
+    at Python's lock; while those start, this one reads the first files.
+    """
+    workers = cores()
+    alone = len(paths) if workers == 1 or len(paths) < 2 * _WHILE_STARTING else _WHILE_STARTING
+    rest = in_processes(_read_or_fail, paths[alone:], _CHUNK, workers) if paths[alone:] else ()
+    yield from map(_read_or_fail, paths[:alone])
+    yield from chain.from_iterable(rest)
 
 
 def _read_or_fail(path: Path) -> SetitecLog | LogUnreadable:
