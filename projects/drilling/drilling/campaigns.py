@@ -10,7 +10,7 @@ from drilling.recipes import HolePoints, Recipe, choose_recipe
 
 Material = Literal["CFRP/titanium", "CFRP/aluminium"]
 LEAST_CAMPAIGNS = 32
-_MOST_HOLES = 20
+_MOST_HOLES = 12
 _LUBRICATED, _VERSION_9 = 0.092, 0.155
 _RARE_VERSIONS = {7: 0.004, 8: 0.008, 11: 0.012}
 _ALUMINIUM = 0.08

@@ -33,7 +33,7 @@ from drilling.setitec.writer import LogContent, encode_log
 
 MARKER, TRUTH = "SYNTHETIC", "truth.csv"
 NOTE = "SYNTHETIC DATA"
-_GENERATOR = 3
+_GENERATOR = 4
 _FIRST_DAY = datetime(2025, 3, 3, 6)
 _IN_AIR, _ABORTED = 0.015, 0.030
 
