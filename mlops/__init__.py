@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlops.hardware.base import CpuLevel as CpuLevel
     from mlops.hardware.base import HardwareSample as HardwareSample
     from mlops.hardware.base import ThermalState as ThermalState
+    from mlops.hardware.compute import Compute as Compute
+    from mlops.hardware.compute import which_compute as which_compute
     from mlops.hardware.thermal import ThermalAction as ThermalAction
 
 _HOMES = {
@@ -46,6 +48,8 @@ _HOMES = {
     "CpuLevel": "mlops.hardware.base",
     "HardwareSample": "mlops.hardware.base",
     "ThermalState": "mlops.hardware.base",
+    "Compute": "mlops.hardware.compute",
+    "which_compute": "mlops.hardware.compute",
     "ThermalAction": "mlops.hardware.thermal",
 }
 __all__ = list(_HOMES)

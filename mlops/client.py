@@ -347,6 +347,18 @@ class MLOpsClient:
         """Registered versions, newest first. Raises `ModelNotFound` for an unknown name."""
         return self._workspace.registry.list_versions(name)
 
+    def set_alias(self, name: str, alias: str, version: int | str | ModelVersion | None) -> None:
+        """Point an alias (champion, challenger) at a version of a model; it leaves the one that had it.
+        Raises `InvalidName`, `InvalidInput`, `ModelNotFound`, `VersionPending`."""
+        number = self._version_number(check_model_name(name), version)
+        self._workspace.registry.set_alias(name, alias, number)
+
+    def download_model(self, name: str, version: int | str | ModelVersion | None, folder: str | Path) -> Path:
+        """Bring a registered version's files into `folder`; returns the MLflow model's folder, with its
+        MLmodel. Raises `InvalidInput`, `ModelNotFound`, `VersionPending`."""
+        number = self._version_number(check_model_name(name), version)
+        return self._workspace.registry.download(name, number, Path(folder))
+
     def deploy_model(
         self,
         name: str,

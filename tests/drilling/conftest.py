@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+import torch
 
 from drilling.synthetic import write_folder
 from mlops import DataVersion, Deployment, ModelVersion, Run
 from mlops.entities import DeploymentState, RunStatus
+from mlops.hardware.base import ThermalState
+from mlops.hardware.thermal import ScriptedThermal, ThermalGate
 
 SET_SIZE, SEED = 40, 7
 
@@ -32,7 +37,15 @@ class RecordingClient:
     tags: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, bytes] = field(default_factory=dict)
     models: list[tuple[str, str, bool, Any]] = field(default_factory=list)
+    aliases: dict[tuple[str, str], int] = field(default_factory=dict)
+    versions: list[ModelVersion] = field(default_factory=list)
     run_status: str = ""
+    experiment: str | None = None
+    thermal_states: Callable[[], ThermalState | None] = field(
+        default_factory=lambda: ScriptedThermal([ThermalState.NOMINAL])
+    )
+    _runs: int = 0
+    _open: int = 0
     dashboard_url: str = "http://127.0.0.1:1/dashboard"
 
     @property
@@ -51,20 +64,79 @@ class RecordingClient:
     def token_file(self) -> Path:
         return self.root / "a folder" / "token"
 
+    @property
+    def thermal(self) -> ThermalGate:
+        return ThermalGate(self.thermal_states)
+
     @contextmanager
     def start_run(
-        self, run_name: str, tags: dict[str, str], experiment_name: str | None = None
+        self,
+        run_name: str,
+        tags: dict[str, str] | None = None,
+        experiment_name: str | None = None,
+        run_id: str | None = None,
+        log_system_metrics: bool | None = None,
     ) -> Iterator[Run]:
-        self.calls.append(("start_run", experiment_name))
-        self.tags.update(tags)
+        self.calls.append(("start_run", run_name))
+        self.experiment = experiment_name or self.experiment
+        self.tags.update(tags or {})
+        self._open += 1
+        if run_id is None:
+            self._runs += 1
+        key = run_id or f"r{self._runs}"
         try:
             yield Run(
-                "r1", "drilling", run_name, RunStatus.RUNNING, datetime.now(UTC), url="http://127.0.0.1:1/r1"
+                key,
+                "drilling",
+                run_name,
+                RunStatus.RUNNING,
+                datetime.now(UTC),
+                url=f"http://127.0.0.1:1/{key}",
             )
         except BaseException:
             self.run_status = "FAILED"
             raise
+        finally:
+            self._open -= 1
         self.run_status = "FINISHED"
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        self.tags.update(tags)
+
+    def log_text(self, text: str, name: str) -> None:
+        self.artifacts[name] = text.encode()
+
+    def set_alias(self, name: str, alias: str, version: int | ModelVersion) -> None:
+        number = version.version if isinstance(version, ModelVersion) else version
+        self.aliases[(name, alias)] = int(number or 0)
+
+    def list_models(self, name: str | None = None) -> list[ModelVersion]:
+        return [
+            replace(
+                version,
+                aliases=tuple(
+                    alias
+                    for (of, alias), number in self.aliases.items()
+                    if of == version.name and number == version.version
+                ),
+            )
+            for version in reversed(self.versions)
+            if name in (None, version.name)
+        ]
+
+    def download_model(self, name: str, version: int | ModelVersion, folder: Path) -> Path:
+        number = version.version if isinstance(version, ModelVersion) else version
+        place = next(
+            at for at, each in enumerate(self.versions) if each.name == name and each.version == number
+        )
+        model = [logged for _, _, registered, logged in self.models if registered][place]
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        if self.versions[place].flavor == "onnx":
+            onnx.save(model, target / "model.onnx")
+        else:
+            torch.save(model, target / "model.pth")
+        return target
 
     def log_params(self, params: dict[str, object]) -> None:
         self.calls.append(("log_params", params))
@@ -77,7 +149,9 @@ class RecordingClient:
         self.artifacts[f"{artifact_path}/{path.name}"] = path.read_bytes()
 
     def log_figure(self, figure: Any, name: str) -> None:
-        self.artifacts[name] = figure
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=40)
+        self.artifacts[name] = content.getvalue()
 
     def log_apple_silicon_metrics(self) -> None:
         self.calls.append(("log_apple_silicon_metrics", None))
@@ -95,8 +169,12 @@ class RecordingClient:
         register: bool = True,
     ) -> ModelVersion | None:
         self.models.append((name, flavor, register, model))
-        version = sum(registered for _, _, registered, _ in self.models)
-        return ModelVersion("drilling", name, version, "r1", flavor, datetime.now(UTC)) if register else None
+        if not register:
+            return None
+        number = sum(logged == name and registered for logged, _, registered, _ in self.models)
+        version = ModelVersion("drilling", name, number, f"r{self._runs}", flavor, datetime.now(UTC))
+        self.versions.append(version)
+        return version
 
     def dvc_add(self, path: str) -> DataVersion:
         self.calls.append(("dvc_add", path))
@@ -118,11 +196,13 @@ class RecordingClient:
         return Deployment(1, "drilling", name, version, DeploymentState.RUNNING, 1, url, now, now)
 
     def predict(self, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        from drilling.depth_grid import HoleWindows
         from drilling.export import open_session, run_onnx
 
-        exported = next(model for _, flavor, _, model in reversed(self.models) if flavor == "onnx")
-        arrays = (np.array(inputs[key], dtype=np.float32) for key in ("signals", "position_mm"))
-        return {"keypoints_mm": run_onnx(open_session(exported), *arrays).tolist()}
+        exported = next(model for logged, _, _, model in reversed(self.models) if logged == name)
+        arrays = (np.array(inputs[key], dtype=np.float32) for key in ("signals", "start_mm", "length"))
+        answers = run_onnx(open_session(exported), HoleWindows(*arrays))
+        return {key: getattr(answers, key).tolist() for key in ("keypoints_mm", "uncertainty_mm", "presence")}
 
 
 @pytest.fixture(scope="session")

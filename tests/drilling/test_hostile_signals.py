@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from drilling.depth_window import window_of
+from drilling.depth_grid import grid_of
 from drilling.errors import DrillingError
 from drilling.labeling import estimate_keypoints
 from drilling.labeling.hole_features import hole_features
@@ -61,7 +61,7 @@ LOOKS: dict[str, Callable[[SetitecLog], object]] = {
     "key points": lambda log: hole_features(log, estimate_keypoints(log)),
     "phases": phases,
     "validation": validate_log,
-    "depth window": window_of,
+    "depth grid": grid_of,
     "features": feature_table,
 }
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from drilling import plots
 from drilling.dataset import Hole
-from drilling.depth_window import window_of
+from drilling.depth_grid import grid_of
 from drilling.errors import InvalidConfig
 from drilling.labeling import KEY_POINTS, KeyPoints, estimate_keypoints
 from drilling.labeling.calibration import reliability
@@ -330,13 +330,14 @@ class TestHoleFigures:
     def test_hole_figure_has_truth_automatic_and_predicted(self, drilled: Drilled) -> None:
         log, truth = drilled
         true = truth_of(truth)
-        hole = Hole(Path("a.xls"), log, window_of(log), estimate_keypoints(log), true, ("", "", ""))
+        found = estimate_keypoints(log)
+        hole = Hole(Path("a.xls"), log, grid_of(log), found, true, "truth", ("", "", ""))
         figure = rendered(plots.hole_figure(hole, true + 0.1))
         axes = main_axes(figure)
         assert lines_of(axes, "key-point-predicted") == pytest.approx((true + 0.1).tolist())
         assert len(lines_of(axes, "key-point-truth")) == len(lines_of(axes, "key-point-automatic")) == 3
         assert title_of(figure) == "a.xls (synthetic data)"
-        genuine = dataclasses.replace(hole, truth_mm=None, log=dataclasses.replace(log, header={}))
+        genuine = dataclasses.replace(hole, label_source="human", log=dataclasses.replace(log, header={}))
         figure = plots.hole_figure(genuine)
         assert title_of(figure) == "a.xls"
         assert "truth" not in legend_texts(figure)

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from drilling.config import TrainingConfig
-from drilling.depth_window import stacked
+from drilling.depth_grid import hole_windows
 from drilling.errors import LogUnreadable, NoLogs
 from drilling.evaluation import DepthError
-from drilling.export import INPUTS, OUTPUT
 from drilling.labeling import KEY_POINTS
 from drilling.progress import staged
+from drilling.registration import MODEL_NAME
 from drilling.setitec import read_log
 from drilling.setitec.folder import log_paths
 from drilling.synthetic import MARKER, TRUTH, write_folder
-from drilling.training import MODEL_NAME, IntegratedTrainingPipeline, TrainingOutcome
+from drilling.training import IntegratedTrainingPipeline, TrainingOutcome
 from mlops import Deployment, MLOpsClient
 
 SYNTHETIC_DATA, USER_DATA = "data/raw", "data/user"
@@ -53,6 +53,7 @@ class DemoReport:
     endpoint_url: str
     asked_hole: str
     answer_mm: dict[str, float]
+    answer_plus_minus_mm: dict[str, float]
     curl: str
     dashboard_url: str
 
@@ -135,9 +136,8 @@ def _synthetic_data(root: Path, config: TrainingConfig, progress: bool) -> str:
 
 
 def _request(outcome: TrainingOutcome) -> dict[str, Any]:
-    signals, position = stacked([outcome.example.window])
-    rounded = (np.round(array.astype(np.float64), 4).tolist() for array in (signals, position))
-    return dict(zip(INPUTS, rounded, strict=True))
+    windows = hole_windows([outcome.example.grid]).as_dict()
+    return {name: np.round(array.astype(np.float64), 4).tolist() for name, array in windows.items()}
 
 
 def _curl(client: MLOpsClient, deployment: Deployment, request: dict[str, Any]) -> str:
@@ -165,18 +165,21 @@ def _report(
     path: str,
     data_hash: str,
 ) -> DemoReport:
-    depths = (round(float(depth), 3) for depth in answer[OUTPUT][0])
+    depths, plus_minus = (
+        dict(zip(KEY_POINTS, (round(float(value), 3) for value in answer[name][0]), strict=True))
+        for name in ("keypoints_mm", "uncertainty_mm")
+    )
     return DemoReport(
         synthetic=outcome.dataset.synthetic,
-        labels="truth" if outcome.dataset.has_truth else "automatic",
+        labels=outcome.dataset.label_source,
         data_path=path,
         data_hash=data_hash,
         holes=len(outcome.dataset.holes),
-        trained_on=int(outcome.split.train.size),
-        held_out=int(outcome.split.held_out.size),
+        trained_on=len(outcome.dataset.holes) - int(outcome.held_out.size),
+        held_out=int(outcome.held_out.size),
         files_left_out=len(outcome.dataset.failures),
         holes_unlabelled=len(outcome.dataset.unlabelled),
-        grouped_split=outcome.split.grouped,
+        grouped_split=outcome.grouped,
         errors=outcome.errors,
         automatic_errors=outcome.automatic_errors,
         parity_mm=outcome.parity_mm,
@@ -191,7 +194,8 @@ def _report(
         model_version=deployment.version,
         endpoint_url=deployment.url,
         asked_hole=outcome.example.path.name,
-        answer_mm=dict(zip(KEY_POINTS, depths, strict=True)),
+        answer_mm=depths,
+        answer_plus_minus_mm=plus_minus,
         curl=_curl(client, deployment, request),
         dashboard_url=client.dashboard_url,
     )

@@ -6,8 +6,10 @@ DrillingError
 ├── FolderNotOurs      the generator would write among files that are not its own
 ├── TooFewHoles        nothing is left to train on, or to hold out
 ├── InvalidConfig      a parameter is missing, unknown or unusable
+├── TrainingPaused     a training that stopped on purpose and can go on
+├── PromotionRefused   a challenger that is not known to be as good as the champion
 ├── InvalidSignals     an array that is not a model's input
-└── ParityError        the ONNX model does not answer like the torch model
+└── ParityError        an exported model does not answer like the torch model
 """
 
 from pathlib import Path
@@ -85,13 +87,37 @@ class InvalidConfig(DrillingError):
         )
 
 
+class TrainingPaused(DrillingError):
+    """A training that stopped, with a checkpoint; the same command goes on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"the training has paused: {reason}",
+            remedy="Run the same command again: it goes on from the last epoch of each fold.",
+            reason=reason,
+        )
+
+
+class PromotionRefused(DrillingError):
+    """A version that stays a challenger; `reason` says why, with figures."""
+
+    def __init__(self, name: str, version: int | None, reason: str) -> None:
+        super().__init__(
+            f"version {version} of {name!r} is not promoted: {reason}",
+            remedy="Train on more data, or promote it all the same with --force, which is recorded.",
+            name=name,
+            version=version,
+            reason=reason,
+        )
+
+
 class InvalidSignals(DrillingError):
     """An array that is not a model's input."""
 
     def __init__(self, name: str, shape: tuple[int, ...], expected: str) -> None:
         super().__init__(
             f"{name} has shape {shape}, not {expected}",
-            remedy="drilling.depth_window.window_of makes the input of one log.",
+            remedy="drilling.depth_grid.hole_windows makes the input of holes.",
             name=name,
             shape=shape,
             expected=expected,
@@ -101,10 +127,11 @@ class InvalidSignals(DrillingError):
 class ParityError(DrillingError):
     """The exported model differs from the trained one by more than it may."""
 
-    def __init__(self, difference_mm: float, tolerance_mm: float) -> None:
+    def __init__(self, difference_mm: float, tolerance_mm: float, name: str = "ONNX") -> None:
         super().__init__(
-            f"ONNX and torch differ by {difference_mm:.6f} mm; {tolerance_mm:g} mm is allowed",
-            remedy="The export is not used: check the versions of torch and onnxscript.",
+            f"{name} and torch differ by {difference_mm:.6f} mm; {tolerance_mm:g} mm is allowed",
+            remedy="The export is not used: check the versions of torch and of what writes the format.",
             difference_mm=difference_mm,
             tolerance_mm=tolerance_mm,
+            name=name,
         )

@@ -23,7 +23,10 @@ def print_report(report: DemoReport, console: Console) -> None:
         console.print(
             "  These logs have no ground truth: the figures are the agreement with the automatic labels."
         )
-    depths = ", ".join(f"{name.removesuffix('_mm')} {depth:.2f}" for name, depth in report.answer_mm.items())
+    depths = ", ".join(
+        f"{name.removesuffix('_mm')} {depth:.2f} ± {report.answer_plus_minus_mm[name]:.2f}"
+        for name, depth in report.answer_mm.items()
+    )
     console.print(f"\n[bold]The endpoint's answer[/] for {report.asked_hole}: {depths} mm", highlight=False)
     for title, address in (
         (f"MLflow run of {report.model} version {report.model_version}", report.run_url),

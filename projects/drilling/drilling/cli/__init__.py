@@ -4,6 +4,21 @@ from drilling.cli.demo import demo
 from drilling.cli.generate import generate
 from drilling.cli.labels import label, split
 from drilling.cli.logs import parse, validate
+from drilling.cli.model import export, predict
 from drilling.cli.plot import plot
+from drilling.cli.training import evaluate, promote, train
 
-__all__ = ["demo", "generate", "label", "parse", "plot", "split", "validate"]
+__all__ = [
+    "demo",
+    "evaluate",
+    "export",
+    "generate",
+    "label",
+    "parse",
+    "plot",
+    "predict",
+    "promote",
+    "split",
+    "train",
+    "validate",
+]

@@ -1,6 +1,6 @@
 """How every command answers: JSON for programs, a table for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -34,3 +34,16 @@ def _flat(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
         elif value not in (None, "", (), []):
             rows.append((name, ", ".join(map(str, value)) if isinstance(value, tuple | list) else value))
     return rows
+
+
+def as_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows under the names of their columns; an unknown value is a dash."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in rows[0] if rows else ():
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    Console().print(table)
