@@ -1,5 +1,5 @@
 # Two commands do everything on a machine with Python 3.11+ and make: `make demo` and `make test`.
-.PHONY: help setup demo demo-stop check test bench docs constraints clean
+.PHONY: help setup demo demo-stop check test bench bench-train docs constraints clean
 .DEFAULT_GOAL := help
 
 PYTHON := $(shell for p in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
@@ -46,6 +46,9 @@ test: setup ## All tests, with real services
 
 bench: setup ## Measure against other tools (40 min; QUICK=1 SUITES=…); WRITE=1 renews docs/benchmarks.md
 	$(BIN)/python -m tests.bench $(if $(WRITE),--write) $(if $(QUICK),--quick) $(SUITES)
+
+bench-train: setup ## Train on 300 + 1,000 synthetic holes (under an hour) and store the figures that bench reads
+	$(BIN)/python -m tests.bench.drilling_training
 
 docs: setup ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet

@@ -411,6 +411,12 @@ class MLOpsClient:
         """
         return self._gateway.predict(self.project.name, check_model_name(name), inputs)
 
+    def database_url(self, name: str) -> str:
+        """The URL of a database of the project's own on the platform's Postgres, for tools that keep their
+        state in SQL; made at the first call. It holds a password: never print it. Raises `InvalidInput`,
+        `ServiceUnavailable`."""
+        return self._workspace.database_url(name)
+
     @property
     def dashboard_url(self) -> str:
         """The dashboard over all projects."""

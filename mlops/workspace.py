@@ -104,6 +104,14 @@ class Workspace:
 
         return Gateway(self.installation.gateway_url, self.token())
 
+    def database_url(self, name: str) -> str:
+        """The URL of a database of the project's own; see `project_database`."""
+        from mlops.store.project_database import (
+            project_database,
+        )  # the driver is needed for nothing else here
+
+        return project_database(self.installation, self.info.project_name, self.info.namespace, name)
+
     @property
     def journal_dir(self) -> Path:
         """Where the project's runs are kept until they are at the server."""

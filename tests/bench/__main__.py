@@ -14,6 +14,7 @@ from tests.bench import (
     command_line,
     data,
     drilling,
+    drilling_training,
     hardware,
     stack,
     tracking_history,
@@ -29,6 +30,7 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "command-line": lambda _: command_line.run(),
     "data": lambda _: data.run(),
     "drilling": lambda _: drilling.run(),
+    "drilling-training": lambda _: drilling_training.run(),
     "hardware": lambda _: hardware.run(),
     "stack": lambda _: stack.run(),
     "tracking-latency": tracking_latency.run,
@@ -100,6 +102,10 @@ load: read the ratios.
 
 {_table(rows)}
 
+- **Training** (`mixer`, `cnn`, …) are stored results of `make bench-train`: out-of-fold errors on synthetic
+  holes, which share the generator's picture of a tip with the `combined` fit; time and memory are of all
+  processes, without the services. **One hole** goes through the network with its scaler and merging; the
+  int8 model's weights are those of an untrained network, which its time does not depend on.
 - **mlops:start** is timed from the call to the moment every service's own process answers, with byte code
   cached; the peer is the slower of MLflow and Ray started alone, on the same data, in the same round.
 - **Memory** is the sum of the proportional set sizes of every process. Ours: Postgres, MLflow, Ray with one

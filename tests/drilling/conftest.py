@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +24,12 @@ from mlops import DataVersion, Deployment, ModelVersion, Run
 from mlops.entities import DeploymentState, RunStatus
 from mlops.hardware.base import ThermalState
 from mlops.hardware.thermal import ScriptedThermal, ThermalGate
+from mlops.installation import Installation
+from mlops.store.project_database import project_database
 
 SET_SIZE, SEED = 40, 7
+# Test processes share the cores: more threads than one each wait for one another.
+torch.set_num_threads(1)
 
 
 @dataclass
@@ -44,13 +49,14 @@ class RecordingClient:
     thermal_states: Callable[[], ThermalState | None] = field(
         default_factory=lambda: ScriptedThermal([ThermalState.NOMINAL])
     )
+    installation: Installation | None = None
     _runs: int = 0
     _open: int = 0
     dashboard_url: str = "http://127.0.0.1:1/dashboard"
 
     @property
     def project(self) -> SimpleNamespace:
-        return SimpleNamespace(root=self.root)
+        return SimpleNamespace(root=self.root, name="drilling")
 
     @property
     def workspace(self) -> SimpleNamespace:
@@ -99,6 +105,13 @@ class RecordingClient:
         finally:
             self._open -= 1
         self.run_status = "FINISHED"
+
+    def database_url(self, name: str) -> str:
+        assert self.installation is not None
+        return project_database(self.installation, "drilling", "drilling", name)
+
+    def log_dict(self, mapping: dict[str, Any], name: str) -> None:
+        self.artifacts[name] = json.dumps(mapping).encode()
 
     def set_tags(self, tags: dict[str, str]) -> None:
         self.tags.update(tags)

@@ -16,13 +16,30 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from drilling.cli import demo, generate, label, parse, plot, split, validate
+from drilling.cli import (
+    demo,
+    evaluate,
+    export,
+    generate,
+    label,
+    parse,
+    plot,
+    predict,
+    promote,
+    split,
+    train,
+    tune,
+    validate,
+)  # fmt: skip
 from drilling.errors import InvalidConfig, NoLogs
 from drilling.labeling import Label, LabelStore
 from drilling.progress import staged
 from drilling.synthetic import MARKER, TRUTH
 
 PROJECT = Path(__file__).parents[2] / "projects" / "drilling"
+COMMANDS = (
+    evaluate, export, generate, label, parse, plot, predict, promote, split, train, tune, validate,
+)  # fmt: skip
 
 
 def test_generate_writes_a_set(tmp_path: Path) -> None:
@@ -50,7 +67,7 @@ def test_generate_answers_in_json_what_it_wrote(tmp_path: Path) -> None:
         }
 
 
-@pytest.mark.parametrize("command", [demo, generate, label, parse, plot, split, validate])
+@pytest.mark.parametrize("command", [demo, *COMMANDS])
 def test_every_command_offers_json(command: Callable[..., None]) -> None:
     app = typer.Typer()
     app.command()(command)
@@ -64,7 +81,7 @@ def invoke(command: Callable[..., None], *arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("command", [generate, label, parse, plot, split, validate])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_examples(command: Callable[..., None]) -> None:
     output = invoke(command, "--help").output
     assert f"drilling:{command.__name__} " in output.split("Examples:")[1]
@@ -218,7 +235,7 @@ def test_the_stage_of_a_step_is_shown_while_it_lasts_on_a_terminal(
 
 
 def test_listing_the_commands_imports_nothing_heavy() -> None:
-    heavy = "{'torch', 'polars', 'matplotlib', 'onnx'}"
+    heavy = "{'torch', 'polars', 'matplotlib', 'onnx', 'optuna', 'ray'}"
     code = f"import sys, drilling.cli; print(sorted({heavy} & set(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
@@ -227,7 +244,10 @@ def test_listing_the_commands_imports_nothing_heavy() -> None:
 def test_the_commands_of_the_project_file_exist() -> None:
     description = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     commands = description["project"]["entry-points"]["mlops.commands"]
-    names = ("demo", "generate", "label", "parse", "plot", "split", "validate")
+    names = (
+        "demo", "evaluate", "export", "generate", "label", "parse", "plot", "predict", "promote", "split",
+        "train", "tune", "validate",
+    )  # fmt: skip
     assert set(commands) == {f"drilling:{name}" for name in names}
     for target in commands.values():
         module, function = target.split(":")

@@ -100,7 +100,7 @@ def suspicious_labels(table: pl.DataFrame, method: str, share: float = 0.1) -> p
     result = rows.select("file", "fold", "wear", "recipe", "stack").with_columns(
         pl.Series("doubt", ratio.max(axis=1)),
         pl.Series("point", [POINTS[place] for place in worst]),
-        pl.Series("label_mm", label[np.arange(len(worst)), worst]),
-        pl.Series("found_mm", columns_of(rows, "_mm")[np.arange(len(worst)), worst]),
+        pl.Series("label_mm", label[np.arange(len(worst)), worst]).fill_nan(None),
+        pl.Series("found_mm", columns_of(rows, "_mm")[np.arange(len(worst)), worst]).fill_nan(None),
     )
     return result.sort("doubt", descending=True).head(max(1, round(share * rows.height)))

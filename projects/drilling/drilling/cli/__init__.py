@@ -7,6 +7,7 @@ from drilling.cli.logs import parse, validate
 from drilling.cli.model import export, predict
 from drilling.cli.plot import plot
 from drilling.cli.training import evaluate, promote, train
+from drilling.cli.tune import tune
 
 __all__ = [
     "demo",
@@ -20,5 +21,6 @@ __all__ = [
     "promote",
     "split",
     "train",
+    "tune",
     "validate",
 ]

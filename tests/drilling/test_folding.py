@@ -1,0 +1,132 @@
+"""Folds as runs: nested, resumed after a kill, paused by heat, the same by one process or by Ray."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drilling.config import TrainingConfig
+from drilling.errors import TrainingPaused
+from drilling.parallel import each
+from drilling.training import IntegratedTrainingPipeline
+from mlops.hardware.base import ThermalState
+from mlops.hardware.thermal import ScriptedThermal
+
+CONFIG = TrainingConfig(
+    epochs=2, batch=8, folds=3, few_folds=0, pretraining_epochs=0, layers=1, d_model=8, head_channels=8,
+    head_layers=2, cnn_channels=8,
+)  # fmt: skip
+
+
+def trained(client, config: TrainingConfig = CONFIG):
+    return IntegratedTrainingPipeline(client, config, workers=1, progress=False).train(
+        client.dvc_add("data/raw")
+    )
+
+
+def test_every_fold_is_a_run_below_one_and_all_is_reported(client) -> None:
+    outcome = trained(client)
+    names = [name for kind, name in client.calls if kind == "start_run"]
+    assert names == ["keypoints-40-holes", "fold-00", "fold-01", "fold-02"]
+    assert outcome.run.id == "r1"
+    methods = {"mixer", "cnn", "trees", "gradient", "threshold", "combined"}
+    assert set(outcome.summary["methods"]) == methods
+    assert outcome.summary["ensemble"]["members"] == 3
+    assert {"keypoints", "keypoints-ensemble"} == {name for name, _ in client.aliases}
+    assert {"report/report.md", "report/out_of_fold.parquet", "figures/reliability.png"} <= set(
+        client.artifacts
+    )
+    assert {"cv_mixer_entry_mae_mm", "ensemble_mae_mm", "seconds_folds"} <= set(client.metrics)
+    assert list((client.root / "build" / "training").iterdir()) == [], "nothing is left of what ended well"
+
+
+def test_a_killed_run_goes_on_in_the_same_run_to_the_same_figures(client, monkeypatch) -> None:
+    whole = trained(client)
+    fits = count_fits(monkeypatch, stop_at=4)
+    with pytest.raises(KeyboardInterrupt):
+        trained(client)
+    stopped_in = f"r{client._runs}"
+    begun = len(fits)
+    fits.clear()
+    monkeypatch.undo()
+    fits = count_fits(monkeypatch)
+    resumed = trained(client)
+    assert resumed.run.id == "r5", f"the run that was stopped, not a new one ({stopped_in})"
+    assert len(fits) == 7 - (begun - 1), "three networks and three CNNs and the final one, less those done"
+    assert resumed.summary["methods"] == whole.summary["methods"]
+    assert resumed.errors == whole.errors
+
+
+def count_fits(monkeypatch, stop_at: int | None = None) -> list[int]:
+    from drilling import cross_validation
+
+    real, fits = cross_validation.fit, []
+
+    def counted(*arguments, **options):
+        fits.append(1)
+        if len(fits) == stop_at:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(cross_validation, "fit", counted)
+    return fits
+
+
+def test_heat_pauses_and_the_next_call_goes_on(client) -> None:
+    hot = [ThermalState.NOMINAL] * 3 + [ThermalState.CRITICAL] * 100
+    client.thermal_states = ScriptedThermal(hot)
+    with pytest.raises(TrainingPaused, match="too hot") as caught:
+        trained(client)
+    assert "Run the same command again" in caught.value.remedy
+    assert client.run_status == "FAILED"
+    kept = next((client.root / "build" / "training").iterdir())
+    assert json.loads((kept / "run.json").read_text())["id"] == "r1"
+    client.thermal_states = ScriptedThermal([ThermalState.NOMINAL])
+    assert trained(client).run.id == "r1"
+
+
+def test_another_training_does_not_go_on_with_this_one(client) -> None:
+    client.thermal_states = ScriptedThermal([ThermalState.CRITICAL])
+    with pytest.raises(TrainingPaused):
+        trained(client)
+    client.thermal_states = ScriptedThermal([ThermalState.NOMINAL])
+    assert trained(client, replace(CONFIG, seed=8)).run.id != "r1"
+
+
+def test_items_come_with_their_outcomes_and_errors_come_through() -> None:
+    assert dict(each(abs, [-1, 2], workers=1)) == {-1: 1, 2: 2}
+    with pytest.raises(ZeroDivisionError):
+        list(each(_inverse, [0], workers=1))
+
+
+def test_ray_gives_what_one_process_gives(tmp_path: Path) -> None:
+    """In a process of its own: Ray reads its token once, when it is imported."""
+    script = tmp_path / "by_ray.py"
+    script.write_text(
+        "from drilling.parallel import each\n"
+        "import os, torch\n"
+        "def work(item):\n"
+        "    if item == 13: raise ValueError('thirteen')\n"
+        "    return item * item, torch.get_num_threads(), os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        "    found = dict(each(work, [1, 2, 3, 4], workers=2))\n"
+        "    assert {item: got[0] for item, got in found.items()} == {1: 1, 2: 4, 3: 9, 4: 16}, found\n"
+        "    assert {got[1] for got in found.values()} == {1}\n"
+        "    assert os.getpid() not in {got[2] for got in found.values()}\n"
+        "    try: list(each(work, [13, 1], workers=2))\n"
+        "    except ValueError as error: print('raised', error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "raised thirteen" in done.stdout
+
+
+def _inverse(value: int) -> float:
+    return 1 / value
