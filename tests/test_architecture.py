@@ -15,7 +15,7 @@ import mlops
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"mlflow", "dvc", "ray", "bentoml", "evidently", "torch", "onnx", "onnxruntime", "coremltools", "mlx"}
-_PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][0-9a-z.!]*( ; [a-z_]+ .*)?")
+_PIN = re.compile(r"[a-z0-9][a-z0-9.-]*==[0-9][0-9a-z.!]*( ; \(?[a-z_]+ .*)?")
 
 
 def modules_after(code: str) -> set[str]:

@@ -358,6 +358,32 @@ def test_models_are_registered_one_version_after_another(alpha: MLOpsClient, bet
     assert beta.list_models() == []
 
 
+def test_an_alias_moves_from_one_version_to_another(alpha: MLOpsClient) -> None:
+    with alpha.start_run():
+        first = alpha.log_model(object(), "net", flavor="sklearn")
+        alpha.log_model(object(), "net", flavor="sklearn")
+    alpha.set_alias("net", "champion", first)
+    alpha.set_alias("net", "champion", "2")
+    assert [(v.version, v.aliases) for v in alpha.list_models("net")] == [(2, ("champion",)), (1, ())]
+    with pytest.raises(errors.ModelNotFound):
+        alpha.set_alias("net", "champion", 9)
+    with pytest.raises(errors.InvalidName):
+        alpha.set_alias("net", "latest", 1)
+    with pytest.raises(errors.InvalidInput, match="is no version"):
+        alpha.set_alias("net", "champion", "new")
+
+
+def test_a_version_that_is_not_there_is_not_downloaded(alpha: MLOpsClient, tmp_path: Path) -> None:
+    with pytest.raises(errors.ModelNotFound):
+        alpha.download_model("net", 1, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_database_needs_a_name(alpha: MLOpsClient) -> None:
+    with pytest.raises(errors.InvalidInput, match="is no name for a database"):
+        alpha.database_url("My Studies")
+
+
 def test_unsafe_model_name_is_refused(alpha: MLOpsClient) -> None:
     with alpha.start_run(), pytest.raises(errors.InvalidName):
         alpha.log_model(object(), "../net", flavor="sklearn")

@@ -1,10 +1,10 @@
 """One training run: data in; folds, a comparison, and a registered ONNX model with all about it out."""
 
+import platform
 import time
 from dataclasses import asdict
+from importlib.metadata import distributions
 from pathlib import Path
-
-import numpy as np
 
 from drilling.config import TrainingConfig
 from drilling.cross_validation import FoldData
@@ -12,7 +12,7 @@ from drilling.dataset import HoleSet, load_holes
 from drilling.devices import best_device, workers_for
 from drilling.errors import TooFewHoles
 from drilling.fold_plan import FoldPlan
-from drilling.folds import grouped_folds, read_folds
+from drilling.folds import connected_components, grouped_folds, read_folds
 from drilling.gate import gate_holes
 from drilling.training_state import TrainingState
 from drilling.training_work import TrainingOutcome, TrainingWork
@@ -78,6 +78,7 @@ class IntegratedTrainingPipeline:
                 state.keep_run(id=run.id)
                 self._client.log_data(data_version)
                 self._client.log_params(self._params(dataset, data))
+                self._client.log_text(_environment(), "environment.txt")
             outcome = TrainingWork(
                 self._client, self._config, dataset, data, state, self._device, self._workers, self._progress
             ).outcome(run, loaded, self._out)
@@ -95,8 +96,8 @@ class IntegratedTrainingPipeline:
         if self._folds is not None:
             return read_folds(self._folds, names)
         if not self._config.folds:
-            places = np.arange(len(names))
-            return FoldPlan((), places, None, tuple(names), self._config.seed)
+            components = connected_components(groups)
+            return FoldPlan((), components, None, tuple(names), self._config.seed)
         return grouped_folds(groups, self._config.folds, self._config.seed, names)
 
     def _params(self, dataset: HoleSet, data: FoldData) -> dict[str, object]:
@@ -110,13 +111,20 @@ class IntegratedTrainingPipeline:
         }
 
 
+def _environment() -> str:
+    """Every installed distribution with its version."""
+    found = {each.metadata["Name"]: each.version for each in distributions()}
+    python = f"# Python {platform.python_version()}, {platform.platform()}\n"
+    return python + "".join(f"{name}=={found[name]}\n" for name in sorted(found, key=str.lower))
+
+
 def _tags(dataset: HoleSet, data: FoldData) -> dict[str, str]:
-    grouped = len({hole.groups for hole in dataset.holes}) > 1
+    grouped = data.plan.components.max() > 0
     return {
         "data.synthetic": str(dataset.synthetic).lower(),
         "data.files_left_out": str(len(dataset.failures)),
         "data.holes_unlabelled": str(len(dataset.unlabelled)),
         "labels": dataset.label_source,
-        "split.components": str(len({*data.plan.components.tolist()})),
-        "split.grouped": str(grouped).lower(),
+        "split.components": str(int(data.plan.components.max()) + 1),
+        "split.grouped": str(bool(grouped)).lower(),
     } | ({"folds.warning": data.plan.warning} if data.plan.warning else {})

@@ -27,6 +27,7 @@ from drilling.folds import connected_components
 from drilling.model import KeypointEnsemble, KeypointModel
 from drilling.out_of_fold import calibrated_on_other_folds, out_of_fold_table, spread_of
 from drilling.pretraining import pretrain
+from drilling.progress import staged
 from drilling.registration import ENSEMBLE_NAME, MODEL_NAME, TORCH_NAME, export_checked, register
 from drilling.report_files import TABLE, write_reports
 from drilling.training_figures import held_out_figures
@@ -189,15 +190,18 @@ class TrainingWork:
             self._components()[places], self.config.validation_share, [self.config.seed, _FINAL]
         )
 
-        def told(epoch: int, figures: dict[str, float]) -> None:
-            self.client.log_metrics(figures, step=epoch)
-            self._pulse()
+        with staged("Training", shown=self.progress) as show:
 
-        model, progress = train_network(
-            self.data, places[~stop], places[stop], self.config, method, encoder,
-            seed=self.config.seed + _FINAL, device=self.device,
-            checkpoint=self.state.folder / "final.checkpoint", on_epoch=told,
-        )  # fmt: skip
+            def told(epoch: int, figures: dict[str, float]) -> None:
+                self.client.log_metrics(figures, step=epoch)
+                show(f"epoch {epoch + 1}, {1e3 * figures['val_mae_mm']:.0f} µm off in validation")
+                self._pulse()
+
+            model, progress = train_network(
+                self.data, places[~stop], places[stop], self.config, method, encoder,
+                seed=self.config.seed + _FINAL, device=self.device,
+                checkpoint=self.state.folder / "final.checkpoint", on_epoch=told,
+            )  # fmt: skip
         return model.cpu(), progress, [self.dataset.holes[place] for place in places]
 
     def _components(self) -> Places:
