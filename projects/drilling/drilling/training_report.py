@@ -9,6 +9,7 @@ import polars as pl
 
 from drilling.evaluation import (
     Comparison,
+    DepthError,
     compare,
     depth_errors,
     errors_by,
@@ -47,7 +48,7 @@ def summarised(table: pl.DataFrame, curve: Sequence[Mapping[str, Any]] = ()) -> 
         intervals = over_folds(np.abs(found - label), fold)
         per_hole[name] = hole_errors(found, label)
         methods[name] = {
-            point: asdict(error) | {"mae_interval_mm": [interval.low, interval.high]}
+            point: _figures(error) | {"mae_interval_mm": [interval.low, interval.high]}
             for (point, error), interval in zip(
                 depth_errors(found, label, stated).items(), intervals, strict=True
             )
@@ -58,16 +59,17 @@ def summarised(table: pl.DataFrame, curve: Sequence[Mapping[str, Any]] = ()) -> 
     }
     contest = [name for name in ("mixer", *ALTERNATIVES) if name in per_hole]
     winner = min(contest, key=lambda name: float(per_hole[name].mean()))
-    # A rule does not say how sure it is: labels are doubted by the better network.
-    doubter = min(NETWORKS, key=lambda name: float(per_hole[name].mean()))
+    # A rule does not say how sure it is: what needs that is asked of the better network.
+    network = min(NETWORKS, key=lambda name: float(per_hole[name].mean()))
     return {
         "holes": len(units),
         "folds": int(table["fold"].n_unique()),
         "methods": methods,
         "comparisons": {name: _plain(found) for name, found in comparisons.items()},
         "winner": winner,
+        "network": network,
         "by": {kind: _by(table, winner, kind) for kind in BREAKDOWNS},
-        "suspicious": suspicious_labels(table, doubter).to_dicts(),
+        "suspicious": suspicious_labels(table, network).to_dicts(),
         "learning_curve": gains(curve),
     }
 
@@ -105,7 +107,7 @@ def metrics_of(summary: Mapping[str, Any]) -> dict[str, float]:
         metrics[f"cv_{method}_hole_mm"] = points["hole_mm"]
         for point in POINTS:
             for figure in ("mae_mm", "median_mm", "p95_mm", "answered", "coverage"):
-                if point in points and np.isfinite(points[point][figure]):
+                if point in points and points[point][figure] is not None:
                     metrics[f"cv_{method}_{point}_{figure}"] = points[point][figure]
             for limit, share in points.get(point, {}).get("within", {}).items():
                 metrics[f"cv_{method}_{point}_within_{limit}_mm"] = share
@@ -152,7 +154,9 @@ def _by(table: pl.DataFrame, method: str, kind: str) -> dict[str, Any]:
     uncertainty = columns_of(rows, "_uncertainty_mm")
     stated = uncertainty if np.isfinite(uncertainty).any() else None
     found = errors_by(rows[kind].to_list(), columns_of(rows, "_mm"), columns_of(rows, "_label_mm"), stated)
-    return {name: {point: asdict(error) for point, error in errors.items()} for name, errors in found.items()}
+    return {
+        name: {point: _figures(error) for point, error in errors.items()} for name, errors in found.items()
+    }
 
 
 def _methods_table(methods: Mapping[str, Any]) -> str:
@@ -173,8 +177,14 @@ def _methods_table(methods: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %" if np.isfinite(value) else "–"
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _figures(error: DepthError) -> dict[str, Any]:
+    """As JSON takes it: None for a coverage that no interval was stated for."""
+    coverage = error.coverage if np.isfinite(error.coverage) else None
+    return asdict(error) | {"coverage": coverage}
 
 
 def _verdict(name: str, found: Mapping[str, Any]) -> str:

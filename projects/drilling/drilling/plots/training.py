@@ -36,9 +36,9 @@ def fold_figures(table: pl.DataFrame, summary: Mapping[str, Any]) -> dict[str, F
             found, label, rows[kind].to_list(), title, synthetic=synthetic
         )
     figures["methods"] = methods_figure(summary["methods"], synthetic=synthetic)
-    uncertainty = columns_of(rows, "_uncertainty_mm")
-    if np.isfinite(uncertainty).any():
-        figures["reliability"] = reliability_figure(found, label, uncertainty, synthetic=synthetic)
+    rows = table.filter(pl.col("method") == summary["network"])
+    found, uncertainty = columns_of(rows, "_mm"), columns_of(rows, "_uncertainty_mm")
+    figures["reliability"] = reliability_figure(found, label, uncertainty, synthetic=synthetic)
     if summary.get("learning_curve"):
         figures["pretraining"] = learning_curve_figure(summary["learning_curve"], synthetic=synthetic)
     return figures
