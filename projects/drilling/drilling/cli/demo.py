@@ -23,7 +23,10 @@ def demo(
     from mlops import MLOpsClient
 
     client = MLOpsClient.from_project("drilling")
-    config = read_config(Path(client.project.root) / "params.yaml")
+    # One training without folds: drilling:train does the rest.
+    config = replace(
+        read_config(Path(client.project.root) / "params.yaml"), folds=0, pretraining_epochs=0, epochs=40
+    )
     given = {"holes": holes, "epochs": epochs}
     config = replace(config, **{name: value for name, value in given.items() if value is not None})
     report = run_demo(client, config, logs=logs)
