@@ -1,7 +1,7 @@
 """A database of a project's own on the platform's Postgres, for tools that keep their state in SQL.
 
 It belongs to a role of the same name, which may enter no other database: neither the platform's nor MLflow's,
-which the public may not enter either.
+which the public may not enter either. On a server elsewhere, databases that are not ours stay as they are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from mlops.errors import InvalidInput, ServiceUnavailable
 from mlops.installation import Installation
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
-_CLOSED = ("mlops", "mlflow", "postgres", "template1")
+_OURS = ("mlops", "mlflow")
+_EMBEDDED = (*_OURS, "postgres", "template1")
 _LOCK = 7_201_812
 _MOST_BYTES = 63
 
@@ -42,6 +43,8 @@ def project_database(installation: Installation, project: str, namespace: str, n
             connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
             _make_role(connection, role, password)
             _make_database(connection, role)
+            for database in _EMBEDDED if installation.config.database_url is None else _OURS:
+                _close(connection, database)
     except psycopg.Error as error:
         raise ServiceUnavailable("postgres", str(error).strip().splitlines()[0]) from error
     return _url(installation, role, password)
@@ -56,10 +59,7 @@ def _make_role(connection: psycopg.Connection, role: str, password: str) -> None
 
 
 def _make_database(connection: psycopg.Connection, role: str) -> None:
-    for name in _CLOSED:
-        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-            _close(connection, name)
-    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [role]).fetchone():
+    if _is_there(connection, role):
         return
     # Who makes a database for another must be a member of that role, a superuser aside.
     connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
@@ -67,8 +67,15 @@ def _make_database(connection: psycopg.Connection, role: str) -> None:
     _close(connection, role)
 
 
+def _is_there(connection: psycopg.Connection, database: str) -> bool:
+    found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
+    return found.fetchone() is not None
+
+
 def _close(connection: psycopg.Connection, database: str) -> None:
     """Let the public not enter; its owner and superusers may. Another's database is left as it is."""
+    if not _is_there(connection, database):
+        return
     try:
         connection.execute(
             sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database))

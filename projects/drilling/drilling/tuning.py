@@ -7,6 +7,7 @@ heartbeat, and put to the queue again.
 
 import hashlib
 import json
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +27,7 @@ from drilling.devices import best_device
 from drilling.errors import InvalidConfig
 from drilling.folds import grouped_folds
 from drilling.parallel import each
-from drilling.progress import tracked
+from drilling.progress import say, tracked
 from mlops import DataVersion, MLOpsClient
 
 _SPACE = 1
@@ -58,16 +59,21 @@ def tune(
     *,
     trials: int,
     workers: int = 1,
+    timeout_s: float | None = None,
     progress: bool = True,
 ) -> TuningOutcome:
     """Add trials to the study of this data, and record it as a run with its plots.
 
     A trial's value is the mean validation error in mm over two grouped folds, after a third of the epochs;
-    one worse than the median of the others at the same epoch is pruned. Ctrl-C keeps what is finished.
-    Raises InvalidConfig for fewer than one trial, SingleComponent, ServiceUnavailable.
+    one worse than the median of the others at the same epoch is pruned. No trial begins after `timeout_s`.
+    Ctrl-C keeps what is finished. Raises InvalidConfig for fewer than one trial or no time, SingleComponent,
+    ServiceUnavailable.
     """
     if trials < 1:
         raise InvalidConfig("tune", f"{trials} trials")
+    if timeout_s is not None and timeout_s <= 0:
+        raise InvalidConfig("tune", f"a timeout of {timeout_s:g} s")
+    until = None if timeout_s is None else time.time() + timeout_s
     holes = _fold_data(dataset, config.seed)
     name = study_name(client.project.name, data, config)
     storage = client.database_url(_DATABASE)
@@ -75,11 +81,14 @@ def tune(
     with client.start_run(run_name="tune-keypoints", tags={"optuna.study": name}) as run:
         client.log_data(data)
         client.log_params({"study": name, "trials": trials, "workers": workers, "epochs": _epochs(config)})
-        work = partial(run_trials, url=storage, name=name, data=holes, config=config)
+        work = partial(run_trials, url=storage, name=name, data=holes, config=config, until=until)
         jobs = [config.seed + len(study.trials) + number for number in range(trials)]
         try:
             for _ in tracked(each(work, jobs, workers=workers), "Trials", trials, shown=progress):
                 pass
+        except KeyboardInterrupt:
+            say(f"What is finished is kept in the study {name}: the same command goes on with it.")
+            raise
         finally:
             outcome = _outcome(study, run.id)
             _record(client, study, outcome)
@@ -119,9 +128,16 @@ def open_study(url: str, name: str, seed: int) -> optuna.Study:
     return study
 
 
-def run_trials(seed: int, *, url: str, name: str, data: FoldData, config: TrainingConfig) -> int:
-    """Do one trial of a study; gives the number of trials. What a trial raises ends it as failed."""
+def run_trials(
+    seed: int, *, url: str, name: str, data: FoldData, config: TrainingConfig, until: float | None = None
+) -> int:
+    """Do one trial of a study, none after the time `until` (s since the epoch); gives the number of trials.
+
+    What a trial raises ends it as failed, and is raised.
+    """
     study = open_study(url, name, seed)
+    if until is not None and time.time() >= until:
+        return len(study.trials)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         study.optimize(partial(objective, data=data, config=config), n_trials=_CHUNK)
@@ -202,11 +218,22 @@ def _record(client: MLOpsClient, study: optuna.Study, outcome: TuningOutcome) ->
             client.log_metrics({"trial_mae_mm": trial.value, "best_val_mae_mm": best}, step=trial.number)
     figures = {key: float(value) for key, value in asdict(outcome).items() if isinstance(value, int)}
     client.log_metrics({f"trials_{key}": value for key, value in figures.items()})
+    client.log_params(_searched(study))
     if outcome.best is None:
         return
+    client.log_params({f"best.{key}": value for key, value in outcome.best.items()})
     client.log_dict({"training": outcome.best}, "best_params.yaml")
     for name, figure in study_figures(study, outcome.complete).items():
         client.log_figure(figure, f"figures/{name}.png")
+
+
+def _searched(study: optuna.Study) -> dict[str, object]:
+    """The space as the study's trials knew it: `space.<parameter>` -> its distribution."""
+    return {
+        f"space.{key}": str(distribution)
+        for trial in study.trials
+        for key, distribution in trial.distributions.items()
+    }
 
 
 def study_figures(study: optuna.Study, complete: int) -> dict[str, Any]:

@@ -52,6 +52,23 @@ def test_several_at_once_make_one(database_installation: Installation) -> None:
     assert query(urls.pop(), "SELECT 1") == [(1,)]
 
 
+def test_on_a_server_elsewhere_only_our_databases_are_closed(
+    database_installation: Installation, tmp_path: Path
+) -> None:
+    admin = database_installation.database_url("mlops")
+    query(admin, "GRANT CONNECT ON DATABASE postgres, mlops, mlflow TO PUBLIC")
+    elsewhere = Installation(MLOpsConfig(home=tmp_path / "home", database_url=admin))
+    elsewhere.prepare()
+    try:
+        url = project_database(elsewhere, "delta", "delta", "optuna")
+        assert query(url, "SELECT current_database()") == [("delta.optuna",)]
+        may = "SELECT has_database_privilege('delta.optuna', datname, 'CONNECT') FROM pg_database"
+        found = query(admin, f"{may} WHERE datname IN ('mlflow', 'mlops', 'postgres') ORDER BY datname")
+        assert found == [(False,), (False,), (True,)]
+    finally:
+        query(admin, "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+
+
 @pytest.mark.parametrize("name", ["", "Optuna", "a-b", "1st", "x" * 40, 'a"; DROP'])
 def test_what_is_no_name_is_refused(database_installation: Installation, name: str) -> None:
     with pytest.raises(InvalidInput, match="is no name for a database"):

@@ -10,6 +10,7 @@ from drilling.cli import answer
 
 def tune(
     trials: Annotated[int, typer.Option(help="Trials to add to the study.", min=1)] = 30,
+    timeout: Annotated[float | None, typer.Option(help="No trial begins after this, in s.", min=1)] = None,
     data: Annotated[str, typer.Option(help="The versioned folder of logs.")] = "data/raw",
     workers: Annotated[int | None, typer.Option(help="Trials at once; by cores.", min=1)] = None,
     labels: Annotated[Path | None, typer.Option(help="labels.parquet of drilling:label.")] = None,
@@ -23,6 +24,7 @@ def tune(
     \b
     Examples:
         drilling:tune --trials 30
+        drilling:tune --trials 100 --timeout 1800
         drilling:tune --trials 10 --workers 2 --json
     """
     from dataclasses import asdict
@@ -39,6 +41,7 @@ def tune(
     version = client.dvc_add(data)
     dataset = load_holes(root / data, labels=labels)
     found = search(
-        client, dataset, config, version, trials=trials, workers=workers or workers_for(best_device())
-    )
+        client, dataset, config, version,
+        trials=trials, workers=workers or workers_for(best_device()), timeout_s=timeout,
+    )  # fmt: skip
     answer.as_json(asdict(found)) if json else answer.as_table("Search", asdict(found))
