@@ -16,6 +16,7 @@ from mlops.errors import InvalidInput, ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import Flavor, flavor_of
+from mlops.registry.signature import signature_of
 from mlops.registry.versions import check_attachment, check_version
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class MLflowRegistry:
         with self._session.calls(RunNotFound(self.project, run_id), "model", name) as client:
             run = client.get_run(run_id)
             with current_run(lambda: run, current_binding() or self._binding):
-                logged = _log(chosen, model, name, _signature(input_example, output_example))
+                logged = _log(chosen, model, name, signature_of(model, input_example, output_example))
             if not register:
                 return None
             tags = {"flavor": flavor, "project": self.project, "run_id": run_id}
@@ -130,22 +131,6 @@ class MLflowRegistry:
             tags={key: value for key, value in found.tags.items() if key != VERSION_KEY},
             source=found.source,
         )
-
-
-def _signature(input_example: Any, output_example: Any) -> Any:
-    from mlflow.models import infer_signature
-
-    if input_example is None:
-        return None
-    try:
-        return infer_signature(input_example, output_example)
-    except Exception as error:
-        raise InvalidInput(
-            "input_example",
-            input_example,
-            f"gives no signature: {error}",
-            remedy="Give a numpy array, a data frame, or a dict of numpy arrays by input name.",
-        ) from error
 
 
 def _log(flavor: Flavor, model: Any, name: str, signature: Any) -> Any:

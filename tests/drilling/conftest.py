@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from drilling.synthetic import write_folder
 from mlops import DataVersion, Deployment, ModelVersion, Run
@@ -30,6 +31,7 @@ from mlops.store.project_database import project_database
 SET_SIZE, SEED = 40, 7
 # Test processes share the cores: more threads than one each wait for one another.
 torch.set_num_threads(1)
+threadpool_limits(1)
 
 
 @dataclass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +16,13 @@ from drilling.config import TrainingConfig
 from drilling.errors import TrainingPaused
 from drilling.parallel import each
 from drilling.training import IntegratedTrainingPipeline
+from drilling.training_work import TrainingOutcome
 from mlops.hardware.base import ThermalState
 from mlops.hardware.thermal import ScriptedThermal
+from tests.drilling.conftest import RecordingClient
+
+# One process shares the training that runs to its end.
+pytestmark = pytest.mark.xdist_group("folding")
 
 CONFIG = TrainingConfig(
     epochs=2, batch=8, folds=3, few_folds=0, pretraining_epochs=0, layers=1, d_model=8, head_channels=8,
@@ -23,14 +30,25 @@ CONFIG = TrainingConfig(
 )  # fmt: skip
 
 
-def trained(client, config: TrainingConfig = CONFIG):
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, synthetic_folder: Path
+) -> tuple[RecordingClient, TrainingOutcome]:
+    """A training that was never stopped, and its client."""
+    root = tmp_path_factory.mktemp("whole")
+    shutil.copytree(synthetic_folder, root / "data" / "raw")
+    client = RecordingClient(root)
+    return client, trained(client)
+
+
+def trained(client: RecordingClient, config: TrainingConfig = CONFIG) -> TrainingOutcome:
     return IntegratedTrainingPipeline(client, config, workers=1, progress=False).train(
         client.dvc_add("data/raw")
     )
 
 
-def test_every_fold_is_a_run_below_one_and_all_is_reported(client) -> None:
-    outcome = trained(client)
+def test_every_fold_is_a_run_below_one_and_all_is_reported(whole) -> None:
+    client, outcome = whole
     names = [name for kind, name in client.calls if kind == "start_run"]
     assert names == ["keypoints-40-holes", "fold-00", "fold-01", "fold-02"]
     assert outcome.run.id == "r1"
@@ -45,21 +63,20 @@ def test_every_fold_is_a_run_below_one_and_all_is_reported(client) -> None:
     assert list((client.root / "build" / "training").iterdir()) == [], "nothing is left of what ended well"
 
 
-def test_a_killed_run_goes_on_in_the_same_run_to_the_same_figures(client, monkeypatch) -> None:
-    whole = trained(client)
+def test_a_killed_run_goes_on_in_the_same_run_to_the_same_figures(client, whole, monkeypatch) -> None:
     fits = count_fits(monkeypatch, stop_at=4)
     with pytest.raises(KeyboardInterrupt):
         trained(client)
-    stopped_in = f"r{client._runs}"
     begun = len(fits)
     fits.clear()
     monkeypatch.undo()
     fits = count_fits(monkeypatch)
     resumed = trained(client)
-    assert resumed.run.id == "r5", f"the run that was stopped, not a new one ({stopped_in})"
+    assert resumed.run.id == "r1", "the run that was stopped, not a new one"
     assert len(fits) == 7 - (begun - 1), "three networks and three CNNs and the final one, less those done"
-    assert resumed.summary["methods"] == whole.summary["methods"]
-    assert resumed.errors == whole.errors
+    _, unstopped = whole
+    assert resumed.summary["methods"] == unstopped.summary["methods"]
+    assert resumed.errors == unstopped.errors
 
 
 def count_fits(monkeypatch, stop_at: int | None = None) -> list[int]:
@@ -86,16 +103,24 @@ def test_heat_pauses_and_the_next_call_goes_on(client) -> None:
     assert client.run_status == "FAILED"
     kept = next((client.root / "build" / "training").iterdir())
     assert json.loads((kept / "run.json").read_text())["id"] == "r1"
-    client.thermal_states = ScriptedThermal([ThermalState.NOMINAL])
-    assert trained(client).run.id == "r1"
+    opened = count_runs(client, lambda: trained(client))
+    assert opened == 0, "the run that paused goes on"
 
 
 def test_another_training_does_not_go_on_with_this_one(client) -> None:
     client.thermal_states = ScriptedThermal([ThermalState.CRITICAL])
+    assert count_runs(client, lambda: trained(client)) == 1
+    assert count_runs(client, lambda: trained(client, replace(CONFIG, seed=8))) == 1
+    assert count_runs(client, lambda: trained(client)) == 0
+
+
+def count_runs(client: RecordingClient, train: Callable[[], object]) -> int:
+    """How many runs a training opens that soon is too hot again."""
+    before = client._runs
+    client.thermal_states = ScriptedThermal([ThermalState.CRITICAL])
     with pytest.raises(TrainingPaused):
-        trained(client)
-    client.thermal_states = ScriptedThermal([ThermalState.NOMINAL])
-    assert trained(client, replace(CONFIG, seed=8)).run.id != "r1"
+        train()
+    return client._runs - before
 
 
 def test_items_come_with_their_outcomes_and_errors_come_through() -> None:

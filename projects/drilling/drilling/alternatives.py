@@ -33,7 +33,7 @@ class BoostedTrees:
     def __init__(self, seed: int) -> None:
         self._models = [
             HistGradientBoostingRegressor(
-                loss="absolute_error", max_iter=120, learning_rate=0.15, random_state=seed
+                max_iter=300, learning_rate=0.1, max_leaf_nodes=63, random_state=seed
             )
             for _ in KEY_POINTS
         ]

@@ -136,9 +136,8 @@ def _synthetic_data(root: Path, config: TrainingConfig, progress: bool) -> str:
 
 
 def _request(outcome: TrainingOutcome) -> dict[str, Any]:
-    # Padded to as many windows as the registered example has: the endpoint takes that number alone.
-    windows = hole_windows([outcome.dataset.holes[place].grid for place in outcome.held_out]).as_dict()
-    return {name: np.round(array[:1].astype(np.float64), 4).tolist() for name, array in windows.items()}
+    windows = hole_windows([outcome.example.grid]).as_dict()
+    return {name: np.round(array.astype(np.float64), 4).tolist() for name, array in windows.items()}
 
 
 def _curl(client: MLOpsClient, deployment: Deployment, request: dict[str, Any]) -> str:

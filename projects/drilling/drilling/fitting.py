@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from drilling.answers import Answers
 from drilling.depth_grid import SPACING_MM, HoleWindows, hole_windows
@@ -23,6 +24,7 @@ from drilling.windows import FeatureTable
 Floats = NDArray[np.float64]
 _TARGET_CELLS = 3.0
 _DEPTH_WEIGHT, _SCALE_WEIGHT = 2.0, 0.1
+_KEPT = 0.98
 _COVERED = 0.9
 _AT_ONCE = 64
 
@@ -62,12 +64,14 @@ def fit(
     windows = hole_windows(grids)
     while progress.epoch < schedule.epochs and progress.epoch - progress.best_epoch <= schedule.patience:
         figures = {"train_loss": loop.epoch()}
-        away = np.abs(predict(model, windows).keypoints_mm - labels)
+        away = np.abs(predict(loop.average, windows).keypoints_mm - labels)
         figures["val_mae_mm"] = float(np.nanmean(away)) if np.isfinite(away).any() else float("nan")
         progress.history.append(figures)
         if not figures["val_mae_mm"] >= progress.best_mm:
             progress.best_epoch, progress.best_mm = progress.epoch, figures["val_mae_mm"]
-            progress.best = copy.deepcopy({k: v.cpu() for k, v in model.state_dict().items()})
+            progress.best = copy.deepcopy(
+                {name: weight.cpu() for name, weight in loop.average.module.state_dict().items()}
+            )
         progress.epoch += 1
         loop.save(progress, checkpoint)
         if on_epoch is not None:
@@ -127,6 +131,8 @@ class _Loop:
             self.optimizer, rate, total_steps=steps, pct_start=0.2
         )
         self.chance = torch.Generator().manual_seed(schedule.seed)
+        # The mean of the weights of the last steps, about 50 of them: steadier than the last ones.
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_KEPT))
 
     def epoch(self) -> float:
         """A pass over the holes; the mean loss."""
@@ -143,6 +149,7 @@ class _Loop:
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimizer.step()
             self.slope.step()
+            self.average.update_parameters(self.model)
             losses.append(loss.detach())
         return float(torch.stack(losses).mean())
 
@@ -158,6 +165,7 @@ class _Loop:
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "slope": self.slope.state_dict(),
+                "average": self.average.state_dict(),
                 "chance": self.chance.get_state(),
                 "progress": {name: getattr(progress, name) for name in Progress.__slots__},
             },
@@ -175,6 +183,7 @@ class _Loop:
         self.model.load_state_dict(kept["model"])
         self.optimizer.load_state_dict(kept["optimizer"])
         self.slope.load_state_dict(kept["slope"])
+        self.average.load_state_dict(kept["average"])
         self.chance.set_state(kept["chance"])
         return Progress(**kept["progress"])
 
