@@ -132,7 +132,7 @@ class _Loop:
         )
         self.chance = torch.Generator().manual_seed(schedule.seed)
         # The mean of the weights of the last steps, about 50 of them: steadier than the last ones.
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_KEPT))
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_KEPT))  # type: ignore[no-untyped-call]
 
     def epoch(self) -> float:
         """A pass over the holes; the mean loss."""
