@@ -16,13 +16,14 @@ from mlops.errors import ConfigError, InvalidInput, MLOpsError, ServiceUnavailab
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# MLflow's own defaults retry for four minutes against a server that is down, and print addresses that
-# lack the workspace. What the user has set stays.
+# MLflow's own defaults retry for four minutes against a server that is down, print addresses that lack the
+# workspace, and draw a bar for five small files. What the user has set stays.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 2,
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": 1,
     "MLFLOW_HTTP_REQUEST_TIMEOUT": 60,
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": False,
 }
 
 _NO_PROXY = ("no_proxy", "NO_PROXY")

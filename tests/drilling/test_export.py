@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -282,6 +283,34 @@ def test_float16_costs_little_and_keeps_its_interface(
     assert any(each.data_type == onnx.TensorProto.FLOAT16 for each in half.graph.initializer)
     loss = loss_mm(run_onnx(open_session(half), windows), expected)
     assert max(point["mean"] for point in loss.values()) < 0.01
+
+
+def test_float16_does_not_overflow_where_a_window_is_very_sure(
+    model: KeypointModel, windows: HoleWindows
+) -> None:
+    sure = copy.deepcopy(model)
+    with torch.no_grad():
+        sure.maps.bias[len(KEY_POINTS) :] = -9.0  # clamped to a scale of exp(-6) mm: a weight over 65,504
+    loss = loss_mm(run_onnx(open_session(to_float16(to_onnx(sure))), windows), predict(sure, windows))
+    assert max(point["mean"] for point in loss.values()) < 0.01
+    assert max(point["largest"] for point in loss.values()) < 0.1
+
+
+def casts_to(node: onnx.NodeProto, kind: int) -> bool:
+    return node.op_type == "Cast" and any(each.name == "to" and each.i == kind for each in node.attribute)
+
+
+def test_float16_rounds_nothing_within_the_tail(exported: onnx.ModelProto) -> None:
+    half, tail = to_float16(exported), set(tail_nodes(exported))
+    written = {output: node for node in half.graph.node for output in node.output}
+    for node in half.graph.node:
+        if node.name not in tail:
+            continue
+        for name in node.input:
+            source = written.get(name)
+            if source is not None and casts_to(source, onnx.TensorProto.FLOAT):
+                before = written.get(source.input[0])
+                assert before is None or not casts_to(before, onnx.TensorProto.FLOAT16)
 
 
 def test_the_tail_that_stays_in_float32_is_what_follows_the_logits(exported: onnx.ModelProto) -> None:

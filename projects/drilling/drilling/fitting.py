@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from drilling.answers import Answers
 from drilling.depth_grid import SPACING_MM, HoleWindows, hole_windows
@@ -119,6 +119,12 @@ def _quantile(values: Floats) -> float:
     return max(float(np.quantile(values, min(1.0, _COVERED * (values.size + 1) / values.size))), 1e-3)
 
 
+def _mean_of_late(mean: Tensor, latest: Tensor, count: Tensor | int) -> Tensor:
+    """The running mean of the weights: of the last 50 steps or so, of fewer while there were fewer."""
+    kept = min(_KEPT, (1 + int(count)) / (10 + int(count)))
+    return mean.lerp(latest, 1 - kept)
+
+
 class _Loop:
     """Model, optimizer, schedule and random state, which a checkpoint keeps together."""
 
@@ -131,8 +137,7 @@ class _Loop:
             self.optimizer, rate, total_steps=steps, pct_start=0.2
         )
         self.chance = torch.Generator().manual_seed(schedule.seed)
-        # The mean of the weights of the last steps, about 50 of them: steadier than the last ones.
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_KEPT))  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(model, avg_fn=_mean_of_late)
 
     def epoch(self) -> float:
         """A pass over the holes; the mean loss."""

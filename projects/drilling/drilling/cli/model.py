@@ -1,7 +1,7 @@
 """drilling:export and drilling:predict."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,12 @@ def export(
     if json:
         answer.as_json({"variants": rows})
     else:
-        answer.as_rows(f"Variants of keypoints, {version}", rows)
+        shown = [{**row, "file": Path(row["file"] or "").name or None} for row in rows]
+        problems = {row["format"]: row.pop("problem") for row in shown}
+        answer.as_rows(f"Variants of keypoints, {version}, in {out}", shown)
+        for name, problem in problems.items():
+            if problem:
+                typer.echo(f"{name}: {problem}", err=True)
 
 
 def predict(
@@ -67,8 +72,21 @@ def predict(
     if json:
         answer.as_json({"holes": rows, "failures": failures})
     else:
-        answer.as_rows(f"Key points of {len(rows)} holes, mm", rows)
+        answer.as_rows(f"Key points of {len(rows)} holes, mm", [_for_people(row) for row in rows])
         for failure in failures:
             typer.echo(f"{failure['file']}: {failure['problem']}", err=True)
     if failures and not rows:
         raise typer.Exit(1)
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """A depth with its interval for each point; how unlikely it is, where there is probably none."""
+    from drilling.labeling import KEY_POINTS
+
+    told: dict[str, Any] = {"file": row["file"]}
+    for key in KEY_POINTS:
+        name = key.removesuffix("_mm")
+        depth, wide = row[key], row[f"{name}_plus_minus_mm"]
+        none = f"none (a chance of {100 * row[f'{name}_presence']:.0f} %)"
+        told[name] = none if depth is None else f"{depth:.3f} ± {wide:.3f}"
+    return told

@@ -32,13 +32,44 @@ def to_float16(exported: onnx.ModelProto) -> onnx.ModelProto:
         half: onnx.ModelProto = convert_float_to_float16(
             copy, keep_io_types=True, node_block_list=tail_nodes(exported)
         )
-    # The converter writes the cast of an input once for each of its readers, all under one name.
-    written: set[str] = set()
-    for node in list(half.graph.node):
-        if written.issuperset(node.output):
-            half.graph.node.remove(node)
-        written.update(node.output)
+    _without_detours(half)
     return half
+
+
+def _without_detours(half: onnx.ModelProto) -> None:
+    """The converter rounds what one float32 node hands to the next to float16 on its way: the tail would
+    overflow. It also writes the cast of an input once for each of its readers, all under one name."""
+    graph, written = half.graph, dict[str, onnx.NodeProto]()
+    for node in list(graph.node):
+        if written.keys().isdisjoint(node.output):
+            written.update(dict.fromkeys(node.output, node))
+        else:
+            graph.node.remove(node)
+    straight = {}
+    for node in graph.node:
+        source = written.get(node.input[0]) if _casts_to(node, onnx.TensorProto.FLOAT) else None
+        if source is not None and _casts_to(source, onnx.TensorProto.FLOAT16):
+            straight[node.output[0]] = source.input[0]
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = straight.get(name, name)
+    _remove_unread(graph)
+    del graph.value_info[:]  # it still has the types from before
+
+
+def _remove_unread(graph: onnx.GraphProto) -> None:
+    """Remove the nodes whose outputs nobody reads."""
+    while True:
+        read = {value.name for value in graph.output} | {name for node in graph.node for name in node.input}
+        unread = [node for node in graph.node if read.isdisjoint(node.output)]
+        if not unread:
+            return
+        for node in unread:
+            graph.node.remove(node)
+
+
+def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
+    return node.op_type == "Cast" and any(each.name == "to" and each.i == kind for each in node.attribute)
 
 
 def to_int8(exported: onnx.ModelProto, calibration: HoleWindows) -> onnx.ModelProto:
