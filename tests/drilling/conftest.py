@@ -197,6 +197,11 @@ class RecordingClient:
         digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
         return DataVersion("drilling", path, digest, 1, len(files), None, False, "remote")
 
+    def data_version(self, path: str) -> DataVersion:
+        version = self.dvc_add(path)
+        self.calls[-1] = ("data_version", path)
+        return version
+
     def dvc_push(self) -> int:
         self.calls.append(("dvc_push", None))
         return 1

@@ -327,3 +327,24 @@ def test_refusals_of_a_plan() -> None:
         plan.split(0, 1.0)
     with pytest.raises(TooFewHoles):
         plan_of(campaigns([1, 1])).split(0)
+
+
+def test_a_plan_is_limited_to_some_of_its_holes_and_their_order() -> None:
+    groups = campaigns([3, 4, 5, 2])
+    names = [f"hole-{number}.xls" for number in range(len(groups))]
+    plan = grouped_folds(groups, 4, 7, names)
+    chosen = [name for name in names if name not in names[:3]][::-1]
+    few = plan.limited_to(chosen)
+    assert few.names == tuple(chosen)
+    assert len(few.folds) == 3, "the fold of the first campaign's holes goes"
+    assert [fold.number for fold in few.folds] == [0, 1, 2]
+
+    def by_name(of: FoldPlan) -> set[frozenset[str]]:
+        return {frozenset(of.names[place] for place in fold.held_out.tolist()) for fold in of.folds}
+
+    assert by_name(few) == {held for held in by_name(plan) if not held & set(names[:3])}
+    assert few.split(0).test.size == few.folds[0].held_out.size
+    for name, component in zip(few.names, few.components, strict=True):
+        assert component == plan.components[names.index(name)]
+    with pytest.raises(FoldsMismatch, match="1 holes are in no fold"):
+        plan.limited_to([*chosen, "new.xls"])

@@ -7,10 +7,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from drilling.cli import train
 from drilling.config import TrainingConfig, read_config
 from drilling.dataset import load_holes
 from drilling.demo import USER_DATA, mirror_logs, run_demo
@@ -233,3 +237,21 @@ def test_errors_leave_out_unknown_depths() -> None:
     assert mean_error_mm(errors) == pytest.approx(0.1)
     assert as_metrics(errors, "val")["val_entry_mae_mm"] == pytest.approx(0.1)
     assert as_metrics({}, "val") == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "taken"), [({}, "dvc_add"), ({"DVC_STAGE": "training"}, "data_version")]
+)
+def test_the_command_takes_the_recorded_version_as_a_stage_of_dvc(
+    client, monkeypatch, environment: dict[str, str], taken: str
+) -> None:
+    """`dvc repro` holds DVC's lock while its stages run."""
+    app = typer.Typer()
+    app.command()(train)
+    monkeypatch.setattr("mlops.MLOpsClient", SimpleNamespace(from_project=lambda _: client))
+    small = ", ".join(f"{name}: {value}" for name, value in {**SMALL, "epochs": 1}.items())
+    (client.root / "params.yaml").write_text(f"training: {{{small}}}")
+    result = CliRunner().invoke(app, ["--quick", "--json"], env=environment)
+    assert result.exit_code == 0, result.output
+    versions = [name for name, _ in client.calls if name in ("dvc_add", "data_version")]
+    assert versions == [taken]

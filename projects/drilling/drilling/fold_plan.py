@@ -121,6 +121,22 @@ class FoldPlan:
         folds = tuple(Fold(fold.number, np.sort(now[fold.held_out])) for fold in self.folds)
         return replace(self, folds=folds, components=self.components[np.argsort(now)], names=names)
 
+    def limited_to(self, files: Iterable[Path | str]) -> "FoldPlan":
+        """The same folds by the places of these files, which are some of the plan's holes; a fold that holds
+        none of them goes. Raises FoldsMismatch for a file that is in no fold."""
+        wanted = {*file_names(files)}
+        kept = [place for place, name in enumerate(self.names) if name in wanted]
+        now = {place: number for number, place in enumerate(kept)}
+        held_out = [[now[place] for place in fold.held_out.tolist() if place in now] for fold in self.folds]
+        folds = (np.array(places, dtype=np.int64) for places in held_out if places)
+        plan = replace(
+            self,
+            folds=tuple(Fold(number, places) for number, places in enumerate(folds)),
+            components=self.components[kept],
+            names=tuple(self.names[place] for place in kept),
+        )
+        return plan.reordered(files)
+
     def to_json(self) -> str:
         """The plan as JSON with a line for each hole: its name, component and fold."""
         fold_of = {place: fold.number for fold in self.folds for place in fold.held_out.tolist()}

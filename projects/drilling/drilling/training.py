@@ -94,7 +94,7 @@ class IntegratedTrainingPipeline:
 
     def _plan(self, groups: list[tuple[str, str, str]], names: list[str]) -> FoldPlan:
         if self._folds is not None:
-            return read_folds(self._folds, names)
+            return read_folds(self._folds).limited_to(names)  # not all planned holes have a label
         if not self._config.folds:
             components = connected_components(groups)
             return FoldPlan((), components, None, tuple(names), self._config.seed)

@@ -1,5 +1,6 @@
 """drilling:train, drilling:evaluate, drilling:promote."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,8 @@ def train(
     config = read_config(root / "params.yaml")
     config = replace(config, epochs=epochs) if epochs else config
     config = config.quick() if quick else config
-    version = client.dvc_add(data)
+    # As a stage of `dvc repro`, which holds DVC's lock, it takes the version that is recorded.
+    version = client.data_version(data) if "DVC_STAGE" in os.environ else client.dvc_add(data)
     pipeline = IntegratedTrainingPipeline(
         client, config, folds=folds, labels=labels, out=out, workers=workers
     )
