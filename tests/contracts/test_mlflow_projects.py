@@ -373,9 +373,9 @@ def test_a_removed_project_is_gone_and_can_be_made_anew(mlflow_server: Any, tmp_
         url=mlflow_server.url, username=mlflow_server.username, password=mlflow_server.password
     )
     experiment = admin.prepare_project(namespace, "some-password-1")
-    run = tracker_of(mlflow_server.url, namespace, "some-password-1", experiment, tmp_path).start_run(
-        None, {}, None
-    )
+    before = tracker_of(mlflow_server.url, namespace, "some-password-1", experiment, tmp_path / "before")
+    start(before)
+    (run,) = before.search_runs()  # at the server, not in the journal alone
     admin.remove(namespace)
     admin.remove(namespace)
     assert (
@@ -384,7 +384,7 @@ def test_a_removed_project_is_gone_and_can_be_made_anew(mlflow_server: Any, tmp_
     )
     fresh = admin.prepare_project(namespace, "next-password-2")
     with pytest.raises(RunNotFound):
-        tracker_of(mlflow_server.url, namespace, "next-password-2", fresh, tmp_path).get_run(run.id)
+        tracker_of(mlflow_server.url, namespace, "next-password-2", fresh, tmp_path / "after").get_run(run.id)
 
 
 def test_an_administrator_with_a_wrong_password_is_refused(mlflow_server: Any) -> None:
