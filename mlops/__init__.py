@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlops.entities import ModelVersion as ModelVersion
     from mlops.entities import ProjectWorkspace as ProjectWorkspace
     from mlops.entities import Run as Run
+    from mlops.entities import Side as Side
     from mlops.errors import InvalidInput as InvalidInput
     from mlops.errors import MLOpsError as MLOpsError
     from mlops.hardware.base import AppleSiliconMetrics as AppleSiliconMetrics
@@ -42,6 +43,7 @@ _HOMES = {
     "ModelVersion": "mlops.entities",
     "ProjectWorkspace": "mlops.entities",
     "Run": "mlops.entities",
+    "Side": "mlops.entities",
     "InvalidInput": "mlops.errors",
     "MLOpsError": "mlops.errors",
     "AppleSiliconMetrics": "mlops.hardware.base",

@@ -26,6 +26,7 @@ from mlops.entities import (
     ModelVersion,
     ProjectWorkspace,
     Run,
+    Side,
 )
 from mlops.errors import (
     DeploymentFailed,
@@ -365,19 +366,28 @@ class MLOpsClient:
         version: int | str | ModelVersion | None,
         *,
         replicas: int = 1,
+        canary: int | None = None,
+        shadow: bool = False,
+        why: str = "",
         on_state: Callable[[DeploymentState], None] | None = None,
     ) -> Deployment:
-        """Serve a registered version and wait until it answers; what served before serves until then.
-        `version` is a number, or what `log_model` gave. `on_state` is called with the first state, and at
-        each change of it.
+        """Serve a registered version and wait until it answers; what served before serves until then, and
+        stays up to roll back to. `version` is a number, or what `log_model` gave. `on_state` is called with
+        the first state, and at each change of it. What serves gets the alias `champion`.
 
-        Raises `InvalidInput` (a version that is no number), `VersionPending`, `ModelNotFound`,
-        `DeploymentFailed` with the traceback, `ServiceUnavailable`.
+        With `canary`, it answers that many percent of the callers beside the champion; with `shadow`, it is
+        asked what the champion is asked, and its answers are dropped. `why` is for the audit.
+
+        Raises `InvalidInput` (a version that is no number, a canary or shadow without a champion),
+        `VersionPending`, `ModelNotFound`, `DeploymentFailed` with the traceback, `ServiceUnavailable`.
         """
+        if canary is not None and shadow:
+            raise InvalidInput("shadow", True, "cannot be a canary, too", remedy="Choose one of them.")
+        side = Side.SHADOW if shadow else Side.CHAMPION if canary is None else Side.CANARY
         project = self.project.name
         number = self._version_number(name, version)
         self._workspace.registry.get_version(check_model_name(name), number)
-        wanted = self._gateway.deploy(project, name, number, replicas)
+        wanted = self._gateway.deploy(project, name, number, replicas, side=side, weight=canary or 0, why=why)
         told: DeploymentState | None = None
         deadline = time.monotonic() + _DEPLOY_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -388,6 +398,8 @@ class MLOpsClient:
                 told = now.state
                 on_state(told)
             if now.state is DeploymentState.RUNNING:
+                if side is Side.CHAMPION:
+                    self.set_alias(name, side.value, number)
                 return now
             if now.state is DeploymentState.FAILED:
                 raise DeploymentFailed(project, name, number, now.error)
@@ -395,6 +407,43 @@ class MLOpsClient:
         raise ServiceUnavailable(
             "worker", f"version {number} of {name!r} is still {now.state if now else ''}"
         )
+
+    def promote_model(
+        self, name: str, version: int | str | ModelVersion | None = None, *, why: str = ""
+    ) -> Deployment:
+        """Make a version that runs the champion at once, the canary where none is named; the champion stays
+        up to roll back to, and the alias `champion` moves.
+
+        Raises `DeploymentNotFound`, `InvalidInput` for a version that does not run, `ServiceUnavailable`.
+        """
+        number = None if version is None else self._version_number(check_model_name(name), version)
+        return self._crowned(name, "promote", version=number, why=why)
+
+    def rollback_model(self, name: str, *, why: str = "") -> Deployment:
+        """Make the previous champion the champion again, at once; the alias `champion` moves.
+
+        Raises `DeploymentNotFound`, `InvalidInput` where no previous one is kept, `ServiceUnavailable`.
+        """
+        return self._crowned(name, "rollback", why=why)
+
+    def weigh_canary(self, name: str, weight: int, *, why: str = "") -> Deployment:
+        """Let the canary answer that many percent of the callers, from now on.
+
+        Raises `DeploymentNotFound` where there is none, `InvalidInput`, `ServiceUnavailable`.
+        """
+        return self._gateway.change(
+            self.project.name, check_model_name(name), "weight", weight=weight, why=why
+        )
+
+    def end_side(self, name: str, side: Side) -> Deployment:
+        """Stop the canary, the shadow or the previous champion alone. Raises `DeploymentNotFound`,
+        `InvalidInput`, `ServiceUnavailable`."""
+        return self._gateway.end(self.project.name, check_model_name(name), side)
+
+    def _crowned(self, name: str, verb: str, **body: object) -> Deployment:
+        made = self._gateway.change(self.project.name, check_model_name(name), verb, **body)
+        self.set_alias(name, Side.CHAMPION.value, made.version)
+        return made
 
     def undeploy_model(self, name: str) -> None:
         """Serve the model no more. Raises `DeploymentNotFound`."""

@@ -202,6 +202,16 @@ class DeploymentState(StrEnum):
     STOPPING = "stopping"
 
 
+class Side(StrEnum):
+    """What a deployment is to its endpoint. The champion answers; a canary answers a share of the callers;
+    a shadow is asked as well, and its answers are dropped; the previous champion stays up to roll back to."""
+
+    CHAMPION = "champion"
+    CANARY = "canary"
+    SHADOW = "shadow"
+    PREVIOUS = "previous"
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """A model version that serves, or is on its way there."""
@@ -219,7 +229,10 @@ class Deployment:
     bento: str = ""
     """Tag of its Bento, once packaged."""
     error: str = ""
-    """The traceback, when it failed."""
+    """The traceback, when it failed; why it was withdrawn, when it was a canary."""
+    side: Side = Side.CHAMPION
+    weight: int = 0
+    """Percent of the callers that a canary answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +241,23 @@ class Replica:
 
     deployment_id: int
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A running deployment and its replicas."""
+
+    deployment: Deployment
+    replicas: tuple[Replica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What answers for a model."""
+
+    champion: Target
+    canary: Target | None = None
+    shadow: Target | None = None
 
 
 class ServiceState(StrEnum):

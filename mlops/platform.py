@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -15,12 +15,12 @@ from urllib.parse import quote
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlops.config import MLOpsConfig
-from mlops.entities import Deployment, DeploymentState, ProjectWorkspace, Run, ServiceStatus
+from mlops.entities import Deployment, DeploymentState, ProjectWorkspace, Run, ServiceStatus, Side
 from mlops.errors import DeploymentNotFound, InvalidInput, ServiceUnavailable, Unauthorized
 from mlops.installation import Installation
 from mlops.project import check_model_name, check_project_name
 from mlops.services.status import read_status
-from mlops.serving.routing import Answer, Router
+from mlops.serving.routing import Answer, Load, Router
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
 from mlops.tracking.curves import MetricCurves
@@ -185,44 +185,127 @@ class Platform:
         return [self._with_full_url(found) for found in self._store.deployments.all(project)]
 
     def deployment(self, project: str, model: str) -> Deployment:
-        """The deployment that serves the model, else its newest; raises `DeploymentNotFound`."""
+        """The champion that serves the model, else its newest deployment; raises `DeploymentNotFound`."""
         check_model_name(model)
         found = [deployment for deployment in self.deployments(project) if deployment.model == model]
         if not found:
             raise DeploymentNotFound(project, model)
-        running = (deployment for deployment in found if deployment.state is DeploymentState.RUNNING)
-        return next(running, found[0])
+        champions = (
+            deployment
+            for deployment in found
+            if deployment.state is DeploymentState.RUNNING and deployment.side is Side.CHAMPION
+        )
+        return next(champions, found[0])
 
     # -- changing -------------------------------------------------------------------------------
 
-    def deploy(self, project: str, model: str, version: int, replicas: int, who: str) -> Deployment:
+    def deploy(
+        self,
+        project: str,
+        model: str,
+        version: int,
+        replicas: int,
+        who: str,
+        *,
+        side: Side = Side.CHAMPION,
+        weight: int = 0,
+        why: str = "",
+    ) -> Deployment:
         """Ask for a version to serve, and write down who did. Returns at once: the worker does it.
 
-        Raises `ProjectNotFound`, and `InvalidInput` for a version out of range or more replicas than
-        the project's quota leaves.
+        Raises `ProjectNotFound`, and `InvalidInput` for a version or weight out of range, more replicas than
+        the project's quota leaves, or a canary or shadow without a champion beside it.
         """
         check_model_name(model)
         _check_range("version", version, 1, 2**31 - 1)
         _check_range("replicas", replicas, 1, MAX_REPLICAS)
+        _check_range("weight", weight, 0, 100)
         quota = self.project_settings(project).get("quotas", {}).get("max_replicas", MAX_REPLICAS)
-        wanted = self._store.deployments.want(project, model, version, replicas, quota=quota)
-        self._store.audit.record(who, "deploy", project, model=model, version=version, replicas=replicas)
+        wanted = self._store.deployments.want(
+            project, model, version, replicas, side=side, weight=weight, quota=quota
+        )
+        details = {"version": version, "replicas": replicas, "side": side.value, "weight": weight}
+        self._write_down(who, "deploy", project, model, why, **details)
         return self._with_full_url(wanted)
+
+    def promote(self, project: str, model: str, version: int | None, who: str, why: str = "") -> Deployment:
+        """Make a running version (the canary, if none is named) the champion at once; the champion stays up
+        as the previous one. Raises `DeploymentNotFound`, `InvalidInput`."""
+        _check_names(project, model)
+        made = self._store.deployments.promote(project, model, version)
+        self._write_down(who, "promote", project, model, why, version=made.version)
+        return self._with_full_url(made)
+
+    def rollback(self, project: str, model: str, who: str, why: str = "") -> Deployment:
+        """Make the previous champion the champion again, at once. Raises `DeploymentNotFound`,
+        `InvalidInput` where none is kept."""
+        _check_names(project, model)
+        made = self._store.deployments.rollback(project, model)
+        self._write_down(who, "rollback", project, model, why, version=made.version)
+        return self._with_full_url(made)
+
+    def weigh(self, project: str, model: str, weight: int, who: str, why: str = "") -> Deployment:
+        """Let the canary answer that many percent of the callers, from now on. Raises `DeploymentNotFound`,
+        `InvalidInput`."""
+        _check_names(project, model)
+        _check_range("weight", weight, 0, 100)
+        made = self._store.deployments.set_weight(project, model, weight)
+        self._write_down(who, "weigh", project, model, why, version=made.version, weight=weight)
+        return self._with_full_url(made)
+
+    def end(self, project: str, model: str, side: Side, who: str, why: str = "") -> Deployment:
+        """Stop the canary, the shadow or the previous champion alone. Raises `DeploymentNotFound`, and
+        `InvalidInput` for the champion."""
+        _check_names(project, model)
+        if side is Side.CHAMPION:
+            raise InvalidInput(
+                "side",
+                side.value,
+                "cannot end alone",
+                remedy="Undeploy the model, or promote another.",
+            )
+        ended = self._store.deployments.end(project, model, side)
+        self._write_down(who, "end", project, model, why, version=ended.version, side=side.value)
+        return self._with_full_url(ended)
 
     def undeploy(self, project: str, model: str, who: str) -> list[Deployment]:
         """Ask for every version of the model to stop, and write down who did; raises
         `DeploymentNotFound`."""
-        check_project_name(project, "project")
-        check_model_name(model)
+        _check_names(project, model)
         stopping = self._store.deployments.want_removal(project, model)
-        self._store.audit.record(who, "undeploy", project, model=model)
+        self._write_down(who, "undeploy", project, model)
         return [self._with_full_url(deployment) for deployment in stopping]
 
-    async def infer(self, project: str, model: str, body: bytes, *, request_id: str = "") -> Answer:
-        """Have the model answer; raises what `Router.infer` does."""
-        check_project_name(project, "project")
-        check_model_name(model)
-        return await self._router.infer(project, model, body, request_id=request_id)
+    def _write_down(
+        self, who: str, action: str, project: str, model: str, why: str = "", **details: Any
+    ) -> None:
+        self._store.audit.record(
+            who, action, project, model=model, **details, **({"why": why} if why else {})
+        )
+
+    async def infer(
+        self,
+        project: str,
+        model: str,
+        body: bytes,
+        *,
+        request_id: str = "",
+        caller: str = "",
+        path: str = "/predict",
+        headers: Mapping[str, str] | None = None,
+        version: int | None = None,
+    ) -> Answer:
+        """Have the model answer, by the protocol of a replica's `path`; `caller` sticks to its side of a
+        canary, a `version` answers alone. Raises what `Router.infer` does."""
+        _check_names(project, model)
+        return await self._router.infer(
+            project, model, body, request_id=request_id, caller=caller,
+            path=path, headers=headers, version=version,
+        )  # fmt: skip
+
+    def loads(self) -> list[Load]:
+        """What each routed deployment answered since this gateway began; never blocks."""
+        return self._router.loads()
 
     # -- addresses ------------------------------------------------------------------------------
 
@@ -275,6 +358,11 @@ class _Callers:
 def _digest(token: str) -> bytes:
     # The tokens themselves are not kept in memory.
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _check_names(project: str, model: str) -> None:
+    check_project_name(project, "project")
+    check_model_name(model)
 
 
 def _check_range(field: str, value: int, least: int, most: int) -> None:

@@ -59,6 +59,12 @@ class Serving:
 
     allow_pickle: bool = False
     """Whether models that are pickles (sklearn, torch) may be served: loading one runs its code."""
+    canary_min_requests: int = 100
+    """Requests to each of canary and champion before a canary may be withdrawn."""
+    canary_more_errors: float = 0.02
+    """What a canary's error rate may be above the champion's."""
+    canary_slower: float = 1.5
+    """How many times the champion's 95th percentile of latency a canary's may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,4 +241,15 @@ def _serving(path: Path, raw: dict[str, Any]) -> Serving:
     allow = raw.get("allow_pickle", False)
     if not isinstance(allow, bool):
         raise ProjectFileError(path, f"`serving.allow_pickle` = {allow!r} must be true or false")
-    return Serving(allow_pickle=allow)
+    usual = Serving()
+    least = raw.get("canary_min_requests", usual.canary_min_requests)
+    if not isinstance(least, int) or isinstance(least, bool) or least < 1:
+        problem = f"`serving.canary_min_requests` = {least!r} must be a whole number, 1 up"
+        raise ProjectFileError(path, problem)
+    limits = {}
+    for key, lowest in (("canary_more_errors", 0.0), ("canary_slower", 1.0)):
+        value = raw.get(key, getattr(usual, key))
+        if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value < math.inf:
+            raise ProjectFileError(path, f"`serving.{key}` = {value!r} must be a number, {lowest:g} up")
+        limits[key] = float(value)
+    return Serving(allow, least, **limits)

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from mlops.entities import Deployment, DeploymentState
+from mlops.entities import Deployment, DeploymentState, Side
 from mlops.errors import InvalidInput, MLOpsError, ServiceUnavailable
 
 
@@ -47,10 +47,32 @@ class Gateway:
             raise ServiceUnavailable("gateway", f"{method} {path} answered {answer.status_code}")
         raise MLOpsError.from_json(content)
 
-    def deploy(self, project: str, model: str, version: int, replicas: int) -> Deployment:
+    def deploy(
+        self,
+        project: str,
+        model: str,
+        version: int,
+        replicas: int,
+        *,
+        side: Side = Side.CHAMPION,
+        weight: int = 0,
+        why: str = "",
+    ) -> Deployment:
         """Ask for a version to be served."""
-        body = {"version": version, "replicas": replicas}
+        body = {
+            "version": version, "replicas": replicas, "side": side.value, "weight": weight, "why": why,
+        }  # fmt: skip
         return deployment_from_json(self.request("PUT", _deployment_path(project, model), body))
+
+    def change(self, project: str, model: str, verb: str, **body: object) -> Deployment:
+        """Promote, roll back or weigh what serves: `verb` is the route's last word."""
+        path = f"{_deployment_path(project, model)}/{verb}"
+        return deployment_from_json(self.request("POST", path, body))
+
+    def end(self, project: str, model: str, side: Side) -> Deployment:
+        """Stop the canary, the shadow or the previous champion alone."""
+        path = f"{_deployment_path(project, model)}/{side.value}"
+        return deployment_from_json(self.request("DELETE", path))
 
     def undeploy(self, project: str, model: str) -> None:
         """Ask for a model to be served no more."""
@@ -89,6 +111,7 @@ def deployment_from_json(row: Mapping[str, Any]) -> Deployment:
         **{
             **row,
             "state": DeploymentState(row["state"]),
+            "side": Side(row["side"]),
             "created_at": datetime.fromisoformat(row["created_at"]),
             "updated_at": datetime.fromisoformat(row["updated_at"]),
         }

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-_CUDA = re.compile(r"(nvidia-(?!ml-py)|cuda-|triton|torch==)")
+_CUDA = re.compile(r"(nvidia-(?!ml-py)|cuda-|triton(?!client)|torch==)")
 _FOREIGN = re.compile(r"(sys_platform == 'win32'|'emscripten')")
 _COPY = re.compile(
     r"(?<=# constraints.txt, for uv: written by scripts/pins.py\n).*?(?=# end of constraints\n)", re.S

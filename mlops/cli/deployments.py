@@ -1,13 +1,20 @@
-"""mlops:deploy, undeploy, list-deployments."""
+"""mlops:deploy, promote, rollback, canary, undeploy, list-deployments."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mlops.cli.context import admin_gateway, installation, project_name
 from mlops.cli.output import Json, ProjectOption, emit, emit_table, say
+from mlops.entities import Side
+from mlops.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mlops.client import MLOpsClient
+
+Why = Annotated[str, typer.Option(help="The reason, for the audit.")]
 
 
 def deploy(
@@ -15,19 +22,88 @@ def deploy(
     version: Annotated[int, typer.Argument(min=1, help="Its version.")],
     project: ProjectOption = None,
     replicas: Annotated[int, typer.Option(min=1, max=64, help="How many replicas serve it.")] = 1,
+    canary: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Answer only that many percent of the callers.")
+    ] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Ask it what the champion is asked; drop its answers.")
+    ] = False,
+    why: Why = "",
     as_json: Json = False,
 ) -> None:
-    """Serve a registered version; returns when it answers. What served before serves until then.
+    """Serve a registered version; returns when it answers. What served before serves until then, and stays
+    up to roll back to.
 
     Example: efficientai-toolkit mlops:deploy keypoints 3 --project drilling
-    """
-    from mlops.client import MLOpsClient
 
-    client = MLOpsClient.from_project(project_name(project), config=installation().config)
-    deployment = client.deploy_model(
-        model, version, replicas=replicas, on_state=lambda state: say(f"  {model} {version}: {state}")
-    )
-    emit(deployment, as_json, f"{model} {version} answers at {deployment.url}")
+    Example: efficientai-toolkit mlops:deploy keypoints 4 --canary 10 --why "new head"
+    """
+    deployment = _client(project).deploy_model(
+        model, version, replicas=replicas, canary=canary, shadow=shadow, why=why,
+        on_state=lambda state: say(f"  {model} {version}: {state}"),
+    )  # fmt: skip
+    part = {Side.CANARY: f" for {canary} % of the callers", Side.SHADOW: " as a shadow"}
+    answers = f"{model} {version} answers{part.get(deployment.side, '')} at {deployment.url}"
+    emit(deployment, as_json, answers)
+
+
+def promote(
+    model: Annotated[str, typer.Argument(help="The served model.")],
+    version: Annotated[
+        int | None, typer.Argument(min=1, help="A version that runs; the canary, if not given.")
+    ] = None,
+    project: ProjectOption = None,
+    why: Why = "",
+    as_json: Json = False,
+) -> None:
+    """Make a running version the champion at once. The champion stays up to roll back to, and MLflow's alias
+    `champion` moves.
+
+    Example: efficientai-toolkit mlops:promote keypoints --why "10 days without a complaint"
+    """
+    made = _client(project).promote_model(model, version, why=why)
+    emit(made, as_json, f"{model} {made.version} is the champion.")
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="The served model.")],
+    project: ProjectOption = None,
+    why: Why = "",
+    as_json: Json = False,
+) -> None:
+    """Make the previous champion the champion again, at once.
+
+    Example: efficientai-toolkit mlops:rollback keypoints --why "wrong on lubricated holes"
+    """
+    made = _client(project).rollback_model(model, why=why)
+    emit(made, as_json, f"{model} {made.version} is the champion again.")
+
+
+def canary(
+    model: Annotated[str, typer.Argument(help="The served model.")],
+    weight: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Percent of the callers that it answers.")
+    ] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Serve the canary no more.")] = False,
+    project: ProjectOption = None,
+    why: Why = "",
+    as_json: Json = False,
+) -> None:
+    """Change the share of the callers that the canary answers, or end it. `mlops:deploy --canary` begins one.
+
+    A canary that fails more, or is slower, than the champion is withdrawn without a command.
+
+    Example: efficientai-toolkit mlops:canary keypoints --weight 25
+    """
+    if (weight is None) == (not stop):
+        raise InvalidInput("weight", weight, "and --stop: exactly one is needed", remedy="Give one of them.")
+    client = _client(project)
+    if stop:
+        ended = client.end_side(model, Side.CANARY)
+        emit(ended, as_json, f"{model} {ended.version} is no canary any more.")
+        return
+    made = client.weigh_canary(model, weight or 0, why=why)
+    emit(made, as_json, f"{model} {made.version} answers {made.weight} % of the callers.")
 
 
 def undeploy(
@@ -62,6 +138,7 @@ def list_deployments(
             "PROJECT": row.project,
             "MODEL": row.model,
             "VERSION": row.version,
+            "SIDE": f"canary {row.weight} %" if row.side is Side.CANARY else row.side.value,
             "STATE": row.state.value,
             "REPLICAS": row.replicas,
             "SINCE": row.updated_at,
@@ -75,12 +152,21 @@ def list_deployments(
             print(f"\n{row.project}/{row.model} {row.version}:\n{row.error if verbose else _last(row.error)}")
 
 
+def _client(project: str | None) -> MLOpsClient:
+    from mlops.client import MLOpsClient
+
+    return MLOpsClient.from_project(project_name(project), config=installation().config)
+
+
 def _last(traceback: str) -> str:
     return traceback.strip().splitlines()[-1] + "  (all of it with -v)"
 
 
 COMMANDS = {
     "mlops:deploy": deploy,
+    "mlops:promote": promote,
+    "mlops:rollback": rollback,
+    "mlops:canary": canary,
     "mlops:undeploy": undeploy,
     "mlops:list-deployments": list_deployments,
 }

@@ -18,7 +18,9 @@ from mlops.gateway.responses import Responses
 from mlops.gateway.routes.deployments import deployment_routes
 from mlops.gateway.routes.inference import inference_routes
 from mlops.gateway.routes.login import login_routes
+from mlops.gateway.routes.metrics import metrics_routes
 from mlops.gateway.routes.projects import project_routes
+from mlops.gateway.routes.protocols import scoring_routes, v2_routes
 from mlops.gateway.routes.runs import run_routes
 from mlops.gateway.routes.status import status_routes
 from mlops.gateway.sessions import Sessions
@@ -60,6 +62,9 @@ def create_app(platform: Platform) -> FastAPI:
         run_routes(platform),
         deployment_routes(platform),
         inference_routes(platform),
+        v2_routes(platform),
+        scoring_routes(platform),
+        metrics_routes(platform),
         login_routes(platform, pages, sessions, Tickets()),
         dashboard_routes(platform, pages),
     ):

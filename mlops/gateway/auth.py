@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, cast
 from urllib.parse import quote
 
@@ -25,14 +26,17 @@ OPEN_PATHS = frozenset(
 )
 """All that is answered without a token: exact paths, no patterns."""
 
+BASIC_PATH = "/invocations"
+"""Where HTTP Basic is taken, too: MLflow's own client knows no other way."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Authentication:
     """ASGI middleware: a Bearer token or a session's cookie, else 401 (browsers: the login page).
 
-    Puts `principal` into the request's state, and `csrf`, the token its forms must carry ("" for a
-    caller without a session).
+    Puts `principal` into the request's state, `csrf`, the token its forms must carry ("" for a
+    caller without a session), and `user`, the name of HTTP Basic ("" without).
     """
 
     def __init__(self, app: ASGIApp, *, platform: Platform, sessions: Sessions) -> None:
@@ -50,7 +54,7 @@ class Authentication:
             return
         headers = Headers(scope=scope)
         try:
-            principal, csrf = await self._identify(scope["method"], headers)
+            principal, csrf, user = await self._identify(scope["method"], scope["path"], headers)
         except Unauthorized as error:
             response = _login_page(scope) if _is_page(scope, headers) else error_response(error)
             await response(scope, receive, send)
@@ -58,16 +62,19 @@ class Authentication:
         except MLOpsError as error:
             await error_response(error)(scope, receive, send)
             return
-        scope.setdefault("state", {}).update(principal=principal, csrf=csrf)
+        scope.setdefault("state", {}).update(principal=principal, csrf=csrf, user=user)
         await self._app(scope, receive, send)
 
-    async def _identify(self, method: str, headers: Headers) -> tuple[Principal, str]:
+    async def _identify(self, method: str, path: str, headers: Headers) -> tuple[Principal, str, str]:
         authorization = headers.get("authorization")
         if authorization is not None:  # a bad token never falls back to the cookie
             scheme, _, token = authorization.partition(" ")
+            if scheme.lower() == "basic" and path == BASIC_PATH:
+                user, password = _basic(token)
+                return await identify_token(self._platform, password), "", user
             if scheme.lower() != "bearer" or not token.strip():
                 raise Unauthorized
-            return await identify_token(self._platform, token.strip()), ""
+            return await identify_token(self._platform, token.strip()), "", ""
         cookie = cookie_parser(headers.get("cookie", "")).get(self._sessions.cookie, "")
         principal = self._sessions.read(cookie) if cookie else None
         if principal is None:
@@ -75,7 +82,17 @@ class Authentication:
         if method not in _SAFE_METHODS and "origin" not in headers:
             # Browsers send it with every such request; its value was checked before.
             raise Forbidden("change anything by a session without an Origin header")
-        return principal, self._sessions.csrf(cookie)
+        return principal, self._sessions.csrf(cookie), ""
+
+
+def _basic(encoded: str) -> tuple[str, str]:
+    try:
+        user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        raise Unauthorized from None
+    if not password:
+        raise Unauthorized
+    return user, password
 
 
 async def identify_token(platform: Platform, token: str) -> Principal:

@@ -6,8 +6,10 @@ import asyncio
 import hmac
 import json
 import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +20,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-SECRET_HEADER = "X-MLOps-Replica-Secret"  # noqa: S105 - a name
+from mlops.serving import scoring, v2
+from mlops.serving.headers import HEADER_LENGTH, MODEL_HEADER, SECRET_HEADER, VERSION_HEADER
+
+_JSON, _BINARY = "application/json", "application/octet-stream"
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of the largest request body that a replica reads."""
@@ -31,6 +36,16 @@ class Predictor(Protocol):
 
     def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Nested lists by name, in and out; an error with `mlops_problem` means a wrong input."""
+
+    def compute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arrays by name, in and out; raises as `predict` does."""
+
+    def signature(self) -> dict[str, Any]:
+        """`inputs` and `outputs`: lists of arrays with name, dtype and shape."""
+
+
+Protocolled = Callable[[Predictor, bytes, Mapping[str, str]], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +87,36 @@ def open_replica(bento: Path, options: ReplicaOptions) -> ASGIApp:
 
 
 def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
-    """`POST /predict` and `GET /healthz`, both for holders of the secret only.
+    """`POST /predict`, `/v2/infer` and `/v2/metadata` (Open Inference Protocol), `/invocations` (MLflow's
+    scoring protocol), and `GET /healthz`, for holders of the secret only.
 
-    Answers 200 with `{"outputs": {name: nested lists}}`; 400 on a body that is not JSON, 401 without
+    /predict answers 200 with `{"outputs": {name: nested lists}}`; 400 on a body that is not JSON, 401 without
     the secret, 404, 405, 413 on a body over the cap, 415 on another content type, 422 on an input that
     the signature does not take, 500 when the model fails. Every error is
     `{"error": {"type", "message", "remedy", "fields"}}`.
     """
     pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="predict")
 
-    async def predict(request: Request) -> Response:
-        _check_content_type(request)
-        body = await _read(request, options.max_body)
-        answer = await asyncio.get_running_loop().run_in_executor(pool, _answer, model, body)
-        return Response(answer, media_type="application/json")
+    def answers(protocol: Protocolled, *content_types: str) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            _check_content_type(request, content_types)
+            body = await _read(request, options.max_body)
+            work = partial(protocol, model, body, request.headers)
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+        return endpoint
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     app = Starlette(
-        routes=[Route("/predict", predict, methods=["POST"]), Route("/healthz", healthz)],
+        routes=[
+            Route("/predict", answers(_predict, _JSON), methods=["POST"]),
+            Route("/v2/infer", answers(_infer, _JSON, _BINARY), methods=["POST"]),
+            Route("/invocations", answers(_invoke, _JSON, "text/csv"), methods=["POST"]),
+            Route("/v2/metadata", answers(_describe, _JSON), methods=["POST"]),
+            Route("/healthz", healthz),
+        ],
         exception_handlers={RequestRefused: _refuse, HTTPException: _refuse_http, Exception: _fail},
     )
     return _SecretGate(app, options.secret)
@@ -132,15 +157,19 @@ async def _close(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": 1008})
 
 
-def _check_content_type(request: Request) -> None:
-    given = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if given != "application/json":
+def _check_content_type(request: Request, taken: Sequence[str]) -> None:
+    given = _content_type(request.headers)
+    if given not in taken:
         raise RequestRefused(
             415,
             f"a body of type {given[:80]!r} is not taken",
-            "Send application/json.",
+            f"Send {' or '.join(taken)}.",
             {"content_type": given},
         )
+
+
+def _content_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", _JSON).split(";")[0].strip().lower()
 
 
 async def _read(request: Request, limit: int) -> bytes:
@@ -159,10 +188,50 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _answer(model: Predictor, body: bytes) -> bytes:
-    inputs = _inputs(body)
+def _predict(model: Predictor, body: bytes, _: Mapping[str, str]) -> Response:
+    return _as_json({"outputs": _asked(model.predict, _inputs(body))})
+
+
+def _describe(model: Predictor, _: bytes, __: Mapping[str, str]) -> Response:
+    signature = model.signature()
+    return _as_json({side: v2.tensors(signature[side]) for side in ("inputs", "outputs")})
+
+
+def _infer(model: Predictor, body: bytes, headers: Mapping[str, str]) -> Response:
+    stated = headers.get(HEADER_LENGTH)
     try:
-        outputs = model.predict(inputs)
+        if stated is not None and not stated.isdecimal():
+            raise v2.Malformed(HEADER_LENGTH, f"{stated[:20]!r} is no number of bytes")
+        inference = v2.read_request(body, None if stated is None else int(stated))
+        answer, header = v2.write_answer(
+            _asked(model.compute, inference.inputs), inference,
+            model=headers.get(MODEL_HEADER, ""), version=headers.get(VERSION_HEADER, ""),
+        )  # fmt: skip
+    except v2.Malformed as problem:
+        raise RequestRefused(
+            400, str(problem), "See the Open Inference Protocol, version 2.", {"field": problem.field}
+        ) from None
+    if header is None:
+        return Response(answer, media_type=_JSON)
+    return Response(answer, headers={HEADER_LENGTH: str(header)}, media_type=_BINARY)
+
+
+def _invoke(model: Predictor, body: bytes, headers: Mapping[str, str]) -> Response:
+    try:
+        inputs = scoring.read_invocation(body, _content_type(headers), model.signature()["inputs"])
+    except scoring.Unreadable as problem:
+        raise RequestRefused(400, str(problem), "Send what `mlflow models serve` takes.") from None
+    return _as_json(scoring.write_predictions(_asked(model.predict, inputs)))
+
+
+def _as_json(content: dict[str, Any]) -> Response:
+    return Response(json.dumps(content, allow_nan=False, separators=(",", ":")), media_type=_JSON)
+
+
+def _asked(verb: Callable[[dict[str, Any]], dict[str, Any]], inputs: dict[str, Any]) -> dict[str, Any]:
+    """What the model answers; its problems as errors of ours."""
+    try:
+        return verb(inputs)
     except Exception as error:  # noqa: BLE001 - a model's own code may fail in any way
         problem = getattr(error, "mlops_problem", None)
         if problem is None:
@@ -171,7 +240,6 @@ def _answer(model: Predictor, body: bytes) -> bytes:
         raise RequestRefused(
             422, f"{problem['field']}: {problem['problem']}", problem["remedy"], {"field": problem["field"]}
         ) from None
-    return json.dumps({"outputs": outputs}, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _inputs(body: bytes) -> dict[str, Any]:
@@ -204,7 +272,13 @@ def _refuse(_: Request, error: Exception) -> Response:
 def _refuse_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     kind = "NotFound" if error.status_code == 404 else "InvalidInput"
-    shape = RequestRefused(error.status_code, error.detail, "Use POST /predict or GET /healthz.", kind=kind)
+    remedy = "Use POST /predict, /v2/infer, /v2/metadata, /invocations, or GET /healthz."
+    shape = RequestRefused(
+        error.status_code,
+        error.detail,
+        remedy,
+        kind=kind,
+    )
     return JSONResponse(shape.body, error.status_code, dict(error.headers or {}))
 
 

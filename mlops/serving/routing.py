@@ -8,34 +8,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
+import random
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import aiohttp
 from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
-from mlops.entities import Deployment, DeploymentState, Replica
-from mlops.errors import DeploymentNotFound, ServiceError, ServiceUnavailable
+from mlops.entities import Deployment, DeploymentState, Endpoint, Replica, Target
+from mlops.errors import DeploymentNotFound, InvalidInput, ServiceError, ServiceUnavailable
+from mlops.serving.headers import (
+    HEADER_LENGTH,
+    MODEL_HEADER,
+    REQUEST_ID_HEADER,
+    SECRET_HEADER,
+    VERSION_HEADER,
+)
 from mlops.store.notify import ROUTES
 from mlops.store.store import Store
+from mlops.store.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
-SECRET_HEADER = "X-MLOps-Replica-Secret"  # noqa: S105 - the header's name
-REQUEST_ID_HEADER = "X-Request-Id"
+_JSON = {"Content-Type": "application/json"}
 
 # Shorter than any server's own keep-alive time-out, so that a pooled connection is not one that
 # the replica is just closing.
 _KEEP_ALIVE_S = 4.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
+_REPORT_S = 1.0
+_MOST_SHADOWED = 16
+"""Requests that shadows work on at a time; more are not shown to them."""
+_CANARY_SHARE = 0.5
+"""Of the deadline, before the champion is asked in the canary's place."""
+
 Key = tuple[str, str]
-Routes = dict[Key, tuple[Deployment, list[Replica]]]
+Routes = dict[Key, Endpoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,34 @@ class Answer:
     content_type: str
     version: int
     """Of the model that answered."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the protocol needs beside the body."""
+
+
+@dataclass(slots=True)
+class Load:
+    """What a deployment answered since this gateway began, and what it works on."""
+
+    deployment: Deployment
+    traffic: Traffic = field(default_factory=Traffic)
+    seconds: float = 0.0
+    """All its latencies together."""
+    under_way: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    body: bytes
+    id: str
+    until: float
+    """The deadline, by the loop's clock."""
+    path: str
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Counted:
+    failed: bool = False
 
 
 class Router:
@@ -66,7 +109,7 @@ class Router:
     ) -> None:
         self._store = store
         self._database_url = database_url
-        self._headers = {SECRET_HEADER: replica_secret, "Content-Type": "application/json"}
+        self._headers = {SECRET_HEADER: replica_secret}
         self._deadline_s = deadline_s
         self._reload_every_s = reload_every_s
         self._routes: Routes = {}
@@ -75,6 +118,10 @@ class Router:
         self._load: asyncio.Future[Routes] | None = None
         self._in_flight: Counter[str] = Counter()
         self._turn = 0
+        self._traffic: dict[int, Traffic] = {}
+        self._loads: dict[int, Load] = {}
+        self._shadowed: set[asyncio.Task[None]] = set()
+        self._reporting: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -86,13 +133,16 @@ class Router:
             timeout=aiohttp.ClientTimeout(total=None),  # the deadline is ours, over all tries
         )
         self._following = asyncio.create_task(self._follow(), name="routes")
+        self._reporting = asyncio.create_task(self._report(), name="traffic")
 
     async def stop(self) -> None:
         """Stop following and close the connections."""
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        for task in (self._following, self._reporting, *self._shadowed):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        await self._tell_traffic()
         if self._load is not None:  # a thread cannot be cancelled, and holds a connection
             await asyncio.wait([self._load], timeout=_LONGEST_PAUSE_S)
         if self._session is not None:
@@ -100,19 +150,43 @@ class Router:
 
     def replicas(self, project: str, model: str) -> tuple[str, ...]:
         """URLs of the known replicas, for status pages and tests."""
-        _, found = self._routes.get((project, model), (None, []))
-        return tuple(replica.url for replica in found)
+        found = self._routes.get((project, model))
+        return tuple(replica.url for replica in found.champion.replicas) if found else ()
 
-    async def infer(self, project: str, model: str, body: bytes, *, request_id: str = "") -> Answer:
-        """Have a replica answer `{"inputs": …}` with `{"outputs": …}`.
+    def loads(self) -> list[Load]:
+        """What each deployment that is routed answered since `start`, by project and model."""
+        return sorted(self._loads.values(), key=lambda load: (load.deployment.project, load.deployment.model))
+
+    async def infer(
+        self,
+        project: str,
+        model: str,
+        body: bytes,
+        *,
+        request_id: str = "",
+        caller: str = "",
+        path: str = "/predict",
+        headers: Mapping[str, str] | None = None,
+        version: int | None = None,
+    ) -> Answer:
+        """Have a replica answer `{"inputs": …}` with `{"outputs": …}`, or what else it takes at `path`, with
+        `headers` beside the body. With a `version`, the champion or canary of that version answers alone.
+
+        A canary answers its share of the callers: the same `caller` always or never, callers without a name
+        by chance. Where it fails, the champion answers. A shadow is asked, too, and not waited for.
 
         Raises `DeploymentNotFound`; `ServiceUnavailable` when no replica answers within the deadline,
         or the deployment is still on its way; `ServiceError` when a replica breaks its contract.
         An error of the caller's (4xx, in the one shape) is an `Answer`.
         """
+        until = asyncio.get_running_loop().time() + self._deadline_s
+        request = _Request(body, request_id, until, path, headers or _JSON)
         try:
-            async with asyncio.timeout(self._deadline_s):
-                return await self._infer((project, model), body, request_id)
+            async with asyncio.timeout_at(until):
+                endpoint = self._routes.get((project, model)) or await self._find((project, model))
+            if version is not None:
+                return await self._champion(_of_version(endpoint, version), request)
+            return await self._infer(endpoint, request, caller)
         except TimeoutError:
             raise _unavailable(model, f"no answer within {self._deadline_s:g} s") from None
 
@@ -128,24 +202,105 @@ class Router:
             self._load_began = time.monotonic()
             self._load = asyncio.ensure_future(asyncio.to_thread(self._store.deployments.routes))
             self._routes = await asyncio.shield(self._load)
+            routed = self._routed()
+            self._loads = {number: load for number, load in self._loads.items() if number in routed}
 
-    async def _infer(self, key: Key, body: bytes, request_id: str) -> Answer:
-        route = self._routes.get(key) or await self._find(key)
-        tried: set[str] = set()
-        for last in (False, True):
-            deployment, replicas = route
-            for url in self._order(replicas, tried):
-                tried.add(url)
-                answer = await self._ask(url, deployment, body, request_id)
-                if answer is not None:
-                    return answer
-            if not last:
-                with contextlib.suppress(ServiceUnavailable):
-                    await self.reload()
-                route = self._routes.get(key, route)
-        raise _unavailable(key[1], f"none of its {len(tried)} replicas can be reached")
+    async def _infer(self, endpoint: Endpoint, request: _Request, caller: str) -> Answer:
+        if endpoint.shadow is not None and len(self._shadowed) < _MOST_SHADOWED:
+            task = asyncio.create_task(self._show(endpoint.shadow, request))
+            self._shadowed.add(task)
+            task.add_done_callback(self._shadowed.discard)
+        if endpoint.canary is not None and _takes(endpoint.canary.deployment, caller):
+            answer = await self._spared(endpoint.canary, request)
+            if answer is not None:
+                return answer
+        return await self._champion(endpoint.champion, request)
 
-    async def _find(self, key: Key) -> tuple[Deployment, list[Replica]]:
+    async def _champion(self, target: Target, request: _Request) -> Answer:
+        deployment, tried = target.deployment, set[str]()
+        with self._counted(deployment) as counted:
+            async with asyncio.timeout_at(request.until):
+                answer = await self._answer_of(target, request, tried)
+                if answer is None:  # its replicas may have moved
+                    with contextlib.suppress(ServiceUnavailable):
+                        await self.reload()
+                    answer = await self._answer_of(self._moved(target), request, tried)
+            if answer is None:
+                raise _unavailable(deployment.model, f"none of its {len(tried)} replicas can be reached")
+            counted.failed = answer.status >= 500
+            return answer
+
+    def _routed(self) -> set[int]:
+        sides = [
+            each for route in self._routes.values() for each in (route.champion, route.canary, route.shadow)
+        ]
+        return {target.deployment.id for target in sides if target is not None}
+
+    def _moved(self, target: Target) -> Target:
+        """The same deployment as the routes have it now, else the champion."""
+        found = self._routes.get((target.deployment.project, target.deployment.model))
+        if found is None:
+            return target
+        if found.canary is not None and found.canary.deployment.id == target.deployment.id:
+            return found.canary
+        return found.champion
+
+    async def _spared(self, canary: Target, request: _Request) -> Answer | None:
+        """The canary's answer; None where it fails, which the caller is spared."""
+        until = request.until - (1 - _CANARY_SHARE) * self._deadline_s
+        try:
+            return await self._beside(canary, request, until)
+        except (ServiceError, TimeoutError) as error:
+            log.warning("canary %s of %s: %r", canary.deployment.version, canary.deployment.model, error)
+            return None
+
+    async def _show(self, shadow: Target, request: _Request) -> None:
+        with contextlib.suppress(ServiceError, TimeoutError):
+            await self._beside(shadow, request, request.until)
+
+    async def _beside(self, target: Target, request: _Request, until: float) -> Answer | None:
+        """What a canary or a shadow answers; None where it fails."""
+        with self._counted(target.deployment) as counted:
+            async with asyncio.timeout_at(until):
+                answer = await self._answer_of(target, request, set())
+            counted.failed = answer is None or answer.status >= 500
+        return None if counted.failed else answer
+
+    async def _answer_of(self, target: Target, request: _Request, tried: set[str]) -> Answer | None:
+        """The answer of the first replica that can be reached; None where none can."""
+        for url in self._order(target.replicas, tried):
+            tried.add(url)
+            answer = await self._ask(url, target.deployment, request)
+            if answer is not None:
+                return answer
+        return None
+
+    @contextlib.contextmanager
+    def _counted(self, deployment: Deployment) -> Iterator[_Counted]:
+        """Count what is answered inside, and how long it takes; a caller that hangs up is not counted."""
+        counted, began = _Counted(), time.perf_counter()
+        load = self._loads.setdefault(deployment.id, Load(deployment))
+        load.deployment = deployment  # its side may have changed
+        load.under_way += 1
+        try:
+            yield counted
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._count(load, began, failed=True)
+            raise
+        else:
+            self._count(load, began, failed=counted.failed)
+        finally:
+            load.under_way -= 1
+
+    def _count(self, load: Load, began: float, *, failed: bool) -> None:
+        seconds = time.perf_counter() - began
+        load.seconds += seconds
+        for traffic in (load.traffic, self._traffic.setdefault(load.deployment.id, Traffic())):
+            traffic.record(seconds, failed=failed)
+
+    async def _find(self, key: Key) -> Endpoint:
         await self.reload()
         if key in self._routes:
             return self._routes[key]
@@ -166,18 +321,24 @@ class Router:
         self._turn = (self._turn + 1) % len(urls)
         return sorted(urls[self._turn :] + urls[: self._turn], key=self._in_flight.__getitem__)
 
-    async def _ask(self, url: str, deployment: Deployment, body: bytes, request_id: str) -> Answer | None:
+    async def _ask(self, url: str, deployment: Deployment, request: _Request) -> Answer | None:
         """One replica's answer; None when another one should be asked."""
         assert self._session is not None, "Router.start was not called"  # noqa: S101
         self._in_flight[url] += 1
         try:
             async with self._session.post(
-                f"{url.rstrip('/')}/predict",
-                data=body,
-                headers={**self._headers, REQUEST_ID_HEADER: request_id},
+                f"{url.rstrip('/')}{request.path}",
+                data=request.body,
+                headers={
+                    **self._headers,
+                    **request.headers,
+                    REQUEST_ID_HEADER: request.id,
+                    MODEL_HEADER: deployment.model,
+                    VERSION_HEADER: str(deployment.version),
+                },
                 allow_redirects=False,
             ) as response:
-                status, kind, content = response.status, response.content_type, await response.read()
+                content = await response.read()
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             log.warning("replica %s of %s/%s: %s", url, deployment.project, deployment.model, error)
             return None
@@ -185,7 +346,21 @@ class Router:
             self._in_flight[url] -= 1
             if not self._in_flight[url]:
                 del self._in_flight[url]
-        return _judge(deployment, status, kind, content)
+        return _judge(deployment, response.status, response.content_type, response.headers, content)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_S)
+            await self._tell_traffic()
+
+    async def _tell_traffic(self) -> None:
+        told, self._traffic = self._traffic, {}
+        try:
+            await asyncio.to_thread(self._store.traffic.add, told)
+        except (ServiceUnavailable, SQLAlchemyError) as error:
+            log.warning("traffic is told later: %s", str(error).splitlines()[0])
+            for number, traffic in told.items():
+                self._traffic.setdefault(number, Traffic()).add(traffic)
 
     async def _follow(self) -> None:
         pause = _FIRST_PAUSE_S
@@ -206,12 +381,37 @@ class Router:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-def _judge(deployment: Deployment, status: int, kind: str, content: bytes) -> Answer | None:
-    in_our_shape = kind == "application/json"
+def _of_version(endpoint: Endpoint, version: int) -> Target:
+    for target in (endpoint.champion, endpoint.canary):
+        if target is not None and target.deployment.version == version:
+            return target
+    champion = endpoint.champion.deployment
+    raise InvalidInput(
+        "version",
+        version,
+        f"of model {champion.model!r} does not answer here",
+        remedy=f"Version {champion.version} does: leave the version out, or deploy the other.",
+    )
+
+
+def _takes(canary: Deployment, caller: str) -> bool:
+    """Whether the canary answers this caller. A caller's place is its own for the model, so that a larger
+    weight takes further callers, and keeps those it had."""
+    if not caller:
+        return random.random() * 100 < canary.weight  # noqa: S311 - a share, no secret
+    place = hashlib.sha256(f"{canary.project}\n{canary.model}\n{caller}".encode()).digest()
+    return int.from_bytes(place[:4], "big") / 2**32 * 100 < canary.weight
+
+
+def _judge(
+    deployment: Deployment, status: int, kind: str, headers: Mapping[str, str], content: bytes
+) -> Answer | None:
+    beside = {name: headers[name] for name in (HEADER_LENGTH,) if name in headers}
+    in_our_shape = kind == "application/json" or bool(beside)
     if status == 503 or (status == 404 and not in_our_shape):
         return None  # draining, or a port that has become another program's
     if in_our_shape and status not in (401, 403):
-        return Answer(status, content, kind, deployment.version)
+        return Answer(status, content, kind, deployment.version, beside)
     raise ServiceError(
         f"a replica of model {deployment.model!r} answered {status} ({kind}) instead of outputs",
         remedy=f"Read `efficientai-toolkit mlops:logs ray`, or deploy {deployment.model} again.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -13,18 +13,18 @@ from sqlalchemy import (
     Row,
     Update,
     delete,
-    exists,
     func,
     insert,
     select,
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert as upsert
 
-from mlops.entities import Deployment, DeploymentState, Replica
+from mlops.entities import Deployment, DeploymentState, Endpoint, Replica, Side, Target
 from mlops.errors import DeploymentNotFound, InvalidInput
 from mlops.store.notify import DEPLOYMENTS, ROUTES
-from mlops.store.tables import deployments, replicas
+from mlops.store.tables import deployments, followed_aliases, replicas
 
 _GOING = (DeploymentState.STOPPING.value, DeploymentState.FAILED.value)
 
@@ -36,46 +36,163 @@ class Deployments:
         self._engine = engine
 
     def want(
-        self, project: str, model: str, version: int, replica_count: int, *, quota: int | None = None
+        self,
+        project: str,
+        model: str,
+        version: int,
+        replica_count: int,
+        *,
+        side: Side = Side.CHAMPION,
+        weight: int = 0,
+        quota: int | None = None,
     ) -> Deployment:
         """Ask for a version to serve; the worker is told. A version that serves already, or is on
-        its way, is not started twice: its replica count is set, and newer versions stop, so that the
-        last wish holds. Earlier failures are stopped, too: the worker discards what they left.
+        its way, is not started twice: its replica count, side and weight are set, and what it replaces on
+        that side goes, so that the last wish holds. Earlier failures are stopped, too: the worker discards
+        what they left. The previous champion goes as a new version comes: the machine holds two, not three.
 
-        Raises `InvalidInput` when the project's models would have more than `quota` replicas."""
+        Raises `InvalidInput` when the project's models would have more than `quota` replicas, for a canary
+        or shadow of a model that has no champion, and for one that is the champion."""
         with self._engine.begin() as connection:
             _lock(connection, project)
             if quota is not None:
-                _check_quota(connection, project, model, replica_count, quota)
-            same_model = (deployments.c.project == project) & (deployments.c.model == model)
-            _stop(connection, same_model & (deployments.c.state == DeploymentState.FAILED.value))
-            row = connection.execute(
-                select(deployments).where(
-                    same_model & (deployments.c.version == version) & deployments.c.state.not_in(_GOING)
-                )
-            ).one_or_none()
+                _check_quota(connection, project, model, side, replica_count, quota)
+            of_model = (deployments.c.project == project) & (deployments.c.model == model)
+            _stop(connection, of_model & (deployments.c.state == DeploymentState.FAILED.value))
+            rows = _of(connection, project, model)
+            row = next((row for row in rows if row.version == version), None)
+            if side is not Side.CHAMPION:
+                _check_beside(version, side, [each for each in rows if each.side == Side.CHAMPION])
+                _stop_rows(connection, [each for each in rows if each.side == side and each is not row])
+            elif row is None:
+                _stop_rows(connection, [each for each in rows if each.side == Side.PREVIOUS])
             statement: Insert | Update
             if row is None:
                 statement = insert(deployments).values(
-                    project=project,
-                    model=model,
-                    version=version,
-                    state=DeploymentState.PENDING.value,
-                    replicas=replica_count,
-                )
+                    project=project, model=model, version=version, state=DeploymentState.PENDING.value,
+                    replicas=replica_count, side=side.value, weight=weight,
+                )  # fmt: skip
             else:
-                # Otherwise the newer one would take over as soon as it is up.
-                _stop(
-                    connection, same_model & (deployments.c.id > row.id) & deployments.c.state.not_in(_GOING)
-                )
+                if side is Side.CHAMPION:
+                    _crown(connection, row, rows)
                 statement = (
                     update(deployments)
                     .where(deployments.c.id == row.id)
-                    .values(replicas=replica_count, updated_at=func.now())
+                    .values(replicas=replica_count, side=side.value, weight=weight, updated_at=func.now())
                 )
             row = connection.execute(statement.returning(deployments)).one()
             _notify(connection, DEPLOYMENTS)
+            _notify(connection, ROUTES)
             return _deployment(row)
+
+    def promote(self, project: str, model: str, version: int | None = None) -> Deployment:
+        """Make a running version the champion at once, the canary where none is named; the champion becomes
+        the previous one. Raises `DeploymentNotFound`, `InvalidInput` for a version that does not run."""
+        with self._engine.begin() as connection:
+            _lock(connection, project)
+            rows = _of(connection, project, model)
+            if not rows:
+                raise DeploymentNotFound(project, model)
+            if version is None:
+                wanted, missing = [row for row in rows if row.side == Side.CANARY], "has no canary"
+            else:
+                wanted, missing = [row for row in rows if row.version == version], "is not deployed"
+            if not wanted:
+                raise InvalidInput(
+                    "version", version, f"of {model!r} {missing}", remedy=f"Deployed: {_told(rows)}."
+                )
+            _check_running(wanted[0])
+            return self._made_champion(connection, wanted[0], rows)
+
+    def rollback(self, project: str, model: str) -> Deployment:
+        """Make the previous champion the champion again, at once, and the champion the previous one.
+
+        Raises `DeploymentNotFound`, and `InvalidInput` where no previous one is kept."""
+        with self._engine.begin() as connection:
+            _lock(connection, project)
+            rows = _of(connection, project, model)
+            if not rows:
+                raise DeploymentNotFound(project, model)
+            previous = next((row for row in rows if row.side == Side.PREVIOUS), None)
+            if previous is None:
+                raise InvalidInput(
+                    "model",
+                    model,
+                    "has no previous version to go back to",
+                    remedy=f"Deploy one: `mlops:deploy {model} <version>`. Deployed: {_told(rows)}.",
+                )
+            _check_running(previous)
+            return self._made_champion(connection, previous, rows)
+
+    def set_weight(self, project: str, model: str, weight: int) -> Deployment:
+        """Let the canary answer another share of the callers, from now on. Raises `DeploymentNotFound` where
+        there is no canary."""
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                update(deployments)
+                .where(_beside(project, model, Side.CANARY))
+                .values(weight=weight, updated_at=func.now())
+                .returning(deployments)
+            ).one_or_none()
+            if row is None:
+                raise DeploymentNotFound(project, model)
+            _notify(connection, ROUTES)
+            return _deployment(row)
+
+    def end(self, project: str, model: str, side: Side) -> Deployment:
+        """Stop the canary, the shadow, or the previous champion; raises `DeploymentNotFound`."""
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                update(deployments)
+                .where(_beside(project, model, side))
+                .values(state=DeploymentState.STOPPING.value, updated_at=func.now())
+                .returning(deployments)
+            ).one_or_none()
+            if row is None:
+                raise DeploymentNotFound(project, model)
+            _notify(connection, DEPLOYMENTS)
+            _notify(connection, ROUTES)
+            return _deployment(row)
+
+    def withdraw(self, deployment_id: int, why: str) -> bool:
+        """Take a canary out at once, with the evidence; returns whether it still was one."""
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                update(deployments)
+                .where(
+                    deployments.c.id == deployment_id,
+                    deployments.c.side == Side.CANARY.value,
+                    deployments.c.state == DeploymentState.RUNNING.value,
+                )
+                .values(state=DeploymentState.FAILED.value, weight=0, error=why, updated_at=func.now())
+                .returning(deployments.c.id)
+            ).one_or_none()
+            _notify(connection, ROUTES)
+            return row is not None
+
+    def make_room(self) -> bool:
+        """Stop the previous champion that was replaced first, of any project, as another deployment needs
+        its place; returns whether there was one."""
+        with self._engine.begin() as connection:
+            oldest = (
+                select(deployments.c.id)
+                .where(deployments.c.side == Side.PREVIOUS.value, deployments.c.state.not_in(_GOING))
+                .order_by(deployments.c.updated_at)
+                .limit(1)
+            )
+            return _stop(connection, deployments.c.id.in_(oldest)) > 0
+
+    def _made_champion(self, connection: Connection, row: Row[Any], rows: Sequence[Row[Any]]) -> Deployment:
+        _crown(connection, row, rows)
+        made = connection.execute(
+            update(deployments)
+            .where(deployments.c.id == row.id)
+            .values(side=Side.CHAMPION.value, weight=0, updated_at=func.now())
+            .returning(deployments)
+        ).one()
+        _notify(connection, DEPLOYMENTS)
+        _notify(connection, ROUTES)
+        return _deployment(made)
 
     def want_removal(self, project: str, model: str) -> list[Deployment]:
         """Ask for every version of the model to stop; raises `DeploymentNotFound`."""
@@ -128,27 +245,24 @@ class Deployments:
             )
             _notify(connection, ROUTES)
 
-    def retire_older(self, deployment_id: int) -> int:
-        """Mark the model's older versions for stopping, once this one runs and is still wanted; returns
-        how many there were."""
+    def succeed(self, deployment_id: int) -> bool:
+        """Once a champion runs and is still wanted: the one that answered so far is kept as the previous
+        one, and older ones stop; returns whether anything changed."""
         with self._engine.begin() as connection:
             row = connection.execute(
                 select(deployments).where(deployments.c.id == deployment_id)
             ).one_or_none()
             if row is None:
-                return 0
+                return False
             _lock(connection, row.project)  # against a wish for one of the older ones
-            wanted = select(deployments.c.id).where(
-                deployments.c.id == deployment_id, deployments.c.state == DeploymentState.RUNNING.value
-            )
-            return _stop(
-                connection,
-                (deployments.c.project == row.project)
-                & (deployments.c.model == row.model)
-                & (deployments.c.id < deployment_id)
-                & (deployments.c.state != DeploymentState.STOPPING.value)
-                & exists(wanted.correlate(None)),
-            )
+            rows = _of(connection, row.project, row.model)
+            own = next((each for each in rows if each.id == deployment_id), None)
+            older = [each for each in rows if each.side == Side.CHAMPION and each.id < deployment_id]
+            if own is None or own.side != Side.CHAMPION or own.state != DeploymentState.RUNNING or not older:
+                return False
+            _crown(connection, own, [each for each in rows if each.id <= deployment_id])
+            _notify(connection, ROUTES)
+            return True
 
     def forget(self, deployment_id: int) -> None:
         """Drop a stopped deployment and its replicas."""
@@ -172,22 +286,49 @@ class Deployments:
             _notify(connection, ROUTES)
             return True
 
-    def routes(self) -> dict[tuple[str, str], tuple[Deployment, list[Replica]]]:
-        """(project, model) -> the newest running deployment and its replicas."""
+    def followed(self) -> dict[tuple[str, str], int]:
+        """(project, model) -> the stamp of MLflow's alias `champion` at the last look."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(followed_aliases))
+            return {(row.project, row.model): row.stamp for row in rows}
+
+    def follow(self, moved: Mapping[tuple[str, str], int]) -> None:
+        """Remember the stamps of the aliases `champion` that were looked at."""
+        if not moved:
+            return
+        put = upsert(followed_aliases)
+        with self._engine.begin() as connection:
+            connection.execute(
+                put.on_conflict_do_update(
+                    index_elements=["project", "model"], set_={"stamp": put.excluded.stamp}
+                ),
+                [
+                    {"project": project, "model": model, "stamp": stamp}
+                    for (project, model), stamp in moved.items()
+                ],
+            )
+
+    def routes(self) -> dict[tuple[str, str], Endpoint]:
+        """(project, model) -> what answers there: of each side the newest deployment that runs and has
+        replicas. A model without such a champion is absent."""
         statement = (
-            select(deployments, replicas.c.url)
+            select(deployments, func.array_agg(replicas.c.url).label("urls"))
             .join(replicas, replicas.c.deployment_id == deployments.c.id)
             .where(deployments.c.state == DeploymentState.RUNNING.value)
-            .order_by(deployments.c.id, replicas.c.url)
+            .group_by(deployments.c.id)
+            .order_by(deployments.c.id)
         )
-        found: dict[tuple[str, str], tuple[Deployment, list[Replica]]] = {}
+        found: dict[tuple[str, str], dict[str, Target]] = {}
         with self._engine.connect() as connection:
             for row in connection.execute(statement):
-                key = (row.project, row.model)
-                if key not in found or found[key][0].id != row.id:
-                    found[key] = (_deployment(row), [])
-                found[key][1].append(Replica(row.id, row.url))
-        return found
+                listening = tuple(Replica(row.id, url) for url in sorted(row.urls))
+                sides = found.setdefault((row.project, row.model), {})
+                sides[row.side] = Target(_deployment(row), listening)
+        return {
+            key: Endpoint(sides[Side.CHAMPION], sides.get(Side.CANARY), sides.get(Side.SHADOW))
+            for key, sides in found.items()
+            if Side.CHAMPION in sides
+        }
 
 
 def _lock(connection: Connection, project: str) -> None:
@@ -195,18 +336,21 @@ def _lock(connection: Connection, project: str) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": project})
 
 
-def _check_quota(connection: Connection, project: str, model: str, replica_count: int, quota: int) -> None:
-    # A model's versions replace each other, so each other model counts once, by its newest.
+def _check_quota(
+    connection: Connection, project: str, model: str, side: Side, replica_count: int, quota: int
+) -> None:
+    # Champions replace each other, so the newest counts; what is kept to roll back to does not.
     others = (
-        select(deployments.c.model, deployments.c.replicas)
+        select(deployments.c.model, deployments.c.side, deployments.c.replicas)
         .where(
             deployments.c.project == project,
-            deployments.c.model != model,
+            (deployments.c.model != model) | (deployments.c.side != side.value),
+            deployments.c.side != Side.PREVIOUS.value,
             deployments.c.state.not_in(_GOING),
         )
         .order_by(deployments.c.id)
     )
-    newest = {row.model: row.replicas for row in connection.execute(others)}
+    newest = {(row.model, row.side): row.replicas for row in connection.execute(others)}
     left = quota - sum(newest.values())
     if replica_count > left:
         raise InvalidInput(
@@ -215,6 +359,82 @@ def _check_quota(connection: Connection, project: str, model: str, replica_count
             f"project {project!r} has {max(left, 0)} of its {quota} left",
             remedy="Undeploy another model, or raise `quotas.max_replicas` in project.toml and register.",
         )
+
+
+def _of(connection: Connection, project: str, model: str) -> Sequence[Row[Any]]:
+    """The model's deployments that serve or are on their way, newest first."""
+    return connection.execute(
+        select(deployments)
+        .where(
+            deployments.c.project == project,
+            deployments.c.model == model,
+            deployments.c.state.not_in(_GOING),
+        )
+        .order_by(deployments.c.id.desc())
+    ).all()
+
+
+def _beside(project: str, model: str, side: Side) -> ColumnElement[bool]:
+    return (
+        (deployments.c.project == project)
+        & (deployments.c.model == model)
+        & (deployments.c.side == side.value)
+        & deployments.c.state.not_in(_GOING)
+    )
+
+
+def _crown(connection: Connection, row: Row[Any], rows: Sequence[Row[Any]]) -> None:
+    """Make way for `row` as champion: of the others on that side the newest that runs becomes the previous
+    one, once `row` itself runs; the rest stop, and so does an earlier previous one."""
+    champions = [each for each in rows if each.side == Side.CHAMPION and each.id != row.id]
+    running = [each for each in champions if each.state == DeploymentState.RUNNING]
+    if row.state != DeploymentState.RUNNING:
+        # What runs answers until this one does; what is on its way is no longer wanted.
+        _stop_rows(connection, [each for each in champions if each not in running])
+        return
+    earlier = [each for each in rows if each.side == Side.PREVIOUS and each.id != row.id]
+    kept = running[:1]
+    replaced = earlier if kept else earlier[1:]
+    _stop_rows(connection, [each for each in champions if each not in kept] + replaced)
+    for each in kept:
+        connection.execute(
+            update(deployments)
+            .where(deployments.c.id == each.id)
+            .values(side=Side.PREVIOUS.value, weight=0, updated_at=func.now())
+        )
+
+
+def _check_beside(version: int, side: Side, champions: Sequence[Row[Any]]) -> None:
+    if not champions:
+        raise InvalidInput(
+            "side",
+            side.value,
+            "needs a champion beside it, and nothing is deployed",
+            remedy="Deploy it without --canary and --shadow.",
+        )
+    if any(each.version == version for each in champions):
+        raise InvalidInput(
+            "version", version, "is the champion", remedy=f"Choose another version as {side.value}."
+        )
+
+
+def _check_running(row: Row[Any]) -> None:
+    if row.state != DeploymentState.RUNNING:
+        raise InvalidInput(
+            "version",
+            row.version,
+            f"is {row.state}, and answers nobody yet",
+            remedy="Wait until it runs: `mlops:list-deployments`.",
+        )
+
+
+def _told(rows: Sequence[Row[Any]]) -> str:
+    return ", ".join(f"{row.version} ({row.side}, {row.state})" for row in rows)
+
+
+def _stop_rows(connection: Connection, rows: Sequence[Row[Any]]) -> None:
+    if rows:
+        _stop(connection, deployments.c.id.in_([row.id for row in rows]))
 
 
 def _stop(connection: Connection, which: ColumnElement[bool]) -> int:
@@ -246,4 +466,6 @@ def _deployment(row: Row[Any]) -> Deployment:
         updated_at=row.updated_at,
         bento=row.bento,
         error=row.error,
+        side=Side(row.side),
+        weight=row.weight,
     )

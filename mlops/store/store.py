@@ -12,6 +12,7 @@ from mlops.store.deployments import Deployments
 from mlops.store.projects import Projects
 from mlops.store.runs import Runs
 from mlops.store.tokens import Tokens
+from mlops.store.traffic import TrafficLog
 
 
 class Store:
@@ -26,6 +27,7 @@ class Store:
         self.deployments = Deployments(self._engine)
         self.runs = Runs(self._engine)
         self.audit = Audit(self._engine)
+        self.traffic = TrafficLog(self._engine)
 
     def upgrade(self) -> None:
         """Bring the tables to the newest migration; safe from several processes at once."""

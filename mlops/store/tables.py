@@ -16,7 +16,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData()
 
@@ -57,6 +57,8 @@ deployments = Table(
     Column("replicas", Integer, nullable=False),
     Column("bento", Text, nullable=False, server_default=""),
     Column("error", Text, nullable=False, server_default=""),
+    Column("side", Text, nullable=False, server_default="champion"),
+    Column("weight", Integer, nullable=False, server_default="0"),
     _now("created_at"),
     _now("updated_at"),
     Index("deployments_by_model", "project", "model"),
@@ -67,6 +69,26 @@ replicas = Table(
     metadata,
     Column("deployment_id", Integer, ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True),
     Column("url", Text, primary_key=True),
+)
+
+# What MLflow's alias `champion` was when it was last looked at: a change of it is an event.
+followed_aliases = Table(
+    "followed_aliases",
+    metadata,
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("stamp", BigInteger, nullable=False),
+)
+
+# What each deployment answered in windows of ten seconds, summed over all gateways.
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("deployment_id", Integer, ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True),
+    Column("began", DateTime(timezone=True), primary_key=True),
+    Column("requests", Integer, nullable=False),
+    Column("errors", Integer, nullable=False),
+    Column("latencies", ARRAY(Integer), nullable=False),  # requests by bucket, as traffic.EDGES_S has them
 )
 
 runs = Table(

@@ -14,6 +14,7 @@ from mlops.errors import MLOpsError
 from mlops.installation import Installation
 from mlops.serving.ray import RayModelServer
 from mlops.store.store import Store
+from mlops.worker.aliases import AliasFollower
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
 from mlops.worker.journals import Journals
@@ -56,7 +57,8 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     index = _index(config, installation, store)
     reconciler = Reconciler(store, server, packager, installation.bentos_dir)
     journals = Journals(installation)
-    loop = Loop(store, presence, reconciler, index, heartbeat, server, journals)
+    aliases = None if index is None else AliasFollower(store, installation.database_url("mlflow"))
+    loop = Loop(store, presence, reconciler, index, heartbeat, server, journals, aliases)
     _obey_signals(loop, packager, journals)
     packager.clear()
     heartbeat.start()

@@ -1,4 +1,4 @@
-"""The worker's loop: hold the lock, reconcile, index runs, look after journals, beat."""
+"""The worker's loop: hold the lock, reconcile, index runs, judge canaries, look after journals, beat."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Protocol
 
 from mlops.errors import ServiceUnavailable
 from mlops.store.store import Store
+from mlops.worker.aliases import AliasFollower
+from mlops.worker.guard import CanaryGuard
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
 from mlops.worker.journals import Journals
@@ -16,7 +18,7 @@ from mlops.worker.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
 
-SOON_S, CALM_S, INDEX_S, RETRY_S = 0.25, 2.0, 5.0, 1.0
+SOON_S, CALM_S, INDEX_S, ENDPOINTS_S, RETRY_S = 0.25, 2.0, 5.0, 1.0, 1.0
 
 
 class Session(Protocol):
@@ -38,6 +40,7 @@ class Loop:
         heartbeat: Heartbeat,
         session: Session | None = None,
         journals: Journals | None = None,
+        aliases: AliasFollower | None = None,
     ) -> None:
         self._store = store
         self._presence = presence
@@ -46,7 +49,9 @@ class Loop:
         self._heartbeat = heartbeat
         self._session = session
         self._journals = journals
-        self._index_due = 0.0
+        self._aliases = aliases
+        self._guard = CanaryGuard(store)
+        self._index_due = self._endpoints_due = 0.0
         self._migrated = False
         self._stopping = False
 
@@ -75,6 +80,7 @@ class Loop:
         if self._journals is not None:
             self._journals.look()
         self._update_index()
+        self._look_at_endpoints()
         self._heartbeat.tell(ray="ok", deployments=self._reconciler.step())
         return SOON_S if self._reconciler.moving else CALM_S
 
@@ -82,6 +88,14 @@ class Loop:
         if self._index is not None and time.monotonic() >= self._index_due:
             self._index_due = time.monotonic() + INDEX_S
             self._index.update()
+
+    def _look_at_endpoints(self) -> None:
+        if time.monotonic() < self._endpoints_due:
+            return
+        self._endpoints_due = time.monotonic() + ENDPOINTS_S
+        if self._aliases is not None:
+            self._aliases.look()
+        self._guard.look()
 
     def _wait(self, seconds: float) -> None:
         # In short pieces, so that a signal is obeyed soon.

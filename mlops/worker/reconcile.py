@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops.entities import Deployment, DeploymentState
+from mlops.entities import Deployment, DeploymentState, Side
 from mlops.errors import ProjectNotFound, ServiceUnavailable
 from mlops.serving.base import ModelServer, Phase, Served
 from mlops.serving.bento import discard, folder
@@ -26,6 +26,8 @@ MAX_ONGOING = 64
 """Requests a replica holds at a time, running or waiting for its threads; more get 503."""
 DEFAULT_CPUS = 0.5
 START_TIMEOUT_S = 180.0
+ROOM_AFTER_S = 20.0
+"""A deployment that waits longer without a replica may lack cores: previous champions make room."""
 
 _SERVING = (DeploymentState.STARTING, DeploymentState.RUNNING)
 _MOVING = (
@@ -47,6 +49,7 @@ class Reconciler:
         bentos: Path,
         *,
         start_timeout_s: float = START_TIMEOUT_S,
+        room_after_s: float = ROOM_AFTER_S,
     ) -> None:
         self._store = store
         self._deployments = store.deployments
@@ -54,6 +57,7 @@ class Reconciler:
         self._packager = packager
         self._bentos = bentos
         self._start_timeout = start_timeout_s
+        self._room_after = room_after_s
         self._asked: dict[int, int] = {}  # deployment -> replicas asked of the server in this session
         self._since: dict[int, float] = {}  # deployment -> when it was first seen STARTING
         self.moving = False
@@ -146,14 +150,17 @@ class Reconciler:
             self._deploy(row)
         else:
             self._asked[row.id] = row.replicas
-        # Also after a step that was cut short between the two: only the newest version stays.
-        if self._deployments.retire_older(row.id):
+        # Also after a step that was cut short between the two: only the newest version answers.
+        if self._deployments.succeed(row.id):
             self.moving = True
 
     def _still_starting(self, row: Deployment, served: Served) -> None:
         self.moving = True
         first = self._since.setdefault(row.id, time.monotonic())
-        if row.state is DeploymentState.STARTING and time.monotonic() - first > self._start_timeout:
+        waited = time.monotonic() - first
+        if waited > self._room_after and not served.urls and row.side is not Side.PREVIOUS:
+            self._deployments.make_room()
+        if row.state is DeploymentState.STARTING and waited > self._start_timeout:
             self._failed(row, f"not up after {self._start_timeout:g} s\n{served.error}".strip())
         elif not served.urls and not folder(self._bentos, row.bento).is_dir():
             # Its replicas died and cannot be opened again; what is removed here is packaged anew.

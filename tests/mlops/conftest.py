@@ -23,6 +23,7 @@ from mlops.entities import (
     RunStatus,
     ServiceState,
     ServiceStatus,
+    Side,
 )
 from mlops.installation import Installation
 from mlops.platform import Addresses, Platform
@@ -44,6 +45,7 @@ class ReplicaServer:
     def __init__(self, port: int = 0) -> None:
         self.requests: list[dict[str, str]] = []
         self.status = 200
+        self.delay_s = 0.0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -73,6 +75,7 @@ class ReplicaServer:
         self.requests.append({name.lower(): value for name, value in request.headers.items()})
         if request.headers.get("X-MLOps-Replica-Secret") != REPLICA_SECRET:
             return web.json_response({"error": {"type": "Unauthorized"}}, status=403)
+        await asyncio.sleep(self.delay_s)
         if self.status != 200:
             return web.Response(status=self.status, text="draining")
         inputs = (await request.json())["inputs"]
@@ -116,7 +119,9 @@ def store(database_url: str) -> Iterator[Store]:
     made = Store(database_url)
     made.upgrade()
     with psycopg.connect(database_url) as connection:
-        connection.execute("TRUNCATE projects, tokens, deployments, replicas, runs, audit CASCADE")
+        connection.execute(
+            "TRUNCATE projects, tokens, deployments, replicas, runs, audit, followed_aliases, traffic CASCADE"
+        )
     yield made
     made.close()
 
@@ -162,10 +167,15 @@ def add_run(store: Store) -> Callable[..., Run]:
 def serve(store: Store) -> Callable[..., int]:
     """Deploys a model to replicas as the worker does."""
 
-    def deploy(project: str, model: str, *urls: str, version: int = 1) -> int:
-        deployment = store.deployments.want(project, model, version, max(1, len(urls)))
+    def deploy(
+        project: str, model: str, *urls: str, version: int = 1, side: Side = Side.CHAMPION, weight: int = 0
+    ) -> int:
+        deployment = store.deployments.want(
+            project, model, version, max(1, len(urls)), side=side, weight=weight
+        )
         store.deployments.set_replicas(deployment.id, urls)
         store.deployments.advance(deployment.id, DeploymentState.RUNNING)
+        store.deployments.succeed(deployment.id)
         return deployment.id
 
     return deploy

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mlops import MLOpsClient, MLOpsConfig, ProjectWorkspace, errors
-from mlops.entities import DataTransfer, DeploymentState, RunStatus
+from mlops.entities import DataTransfer, DeploymentState, RunStatus, Side
 from mlops.installation import Installation
 from mlops.workspace import Workspace
 
@@ -437,6 +437,7 @@ class FakeGateway:
 
     def __init__(self) -> None:
         self.states = ["pending"]
+        self.side = "champion"
         self.asked: list[str] = []
         self.token = ""
         gateway = self
@@ -483,6 +484,8 @@ class FakeGateway:
             "created_at": moment,
             "updated_at": moment,
             "error": "Traceback: it broke" if state == "failed" else "",
+            "side": self.side,
+            "weight": 0,
         }
 
     def stop(self) -> None:
@@ -572,11 +575,42 @@ def test_predict_undeploy_and_deployments_go_to_the_projects_own_paths(
     assert served.dashboard_url == f"http://127.0.0.1:{gateway.port}/"
 
 
+def test_what_serves_as_champion_gets_the_alias(served: MLOpsClient, gateway: FakeGateway) -> None:
+    def aliases() -> tuple[str, ...]:
+        return served.list_models("net")[0].aliases
+
+    gateway.states, gateway.side = ["running"], "canary"
+    assert served.deploy_model("net", 1, canary=10).side is Side.CANARY
+    assert aliases() == ()
+    gateway.side = "champion"
+    served.promote_model("net", why="it is better")
+    assert aliases() == ("champion",)
+    served.rollback_model("net")
+    served.weigh_canary("net", 50)
+    served.end_side("net", Side.CANARY)
+    assert gateway.asked[-4:] == [
+        "POST /api/projects/alpha/deployments/net/promote",
+        "POST /api/projects/alpha/deployments/net/rollback",
+        "POST /api/projects/alpha/deployments/net/weight",
+        "DELETE /api/projects/alpha/deployments/net/canary",
+    ]
+
+
+def test_a_canary_is_no_shadow(served: MLOpsClient, gateway: FakeGateway) -> None:
+    with pytest.raises(errors.InvalidInput, match="cannot be a canary, too"):
+        served.deploy_model("net", 1, canary=5, shadow=True)
+    assert gateway.asked == []
+
+
 def test_unsafe_model_names_reach_no_gateway(served: MLOpsClient, gateway: FakeGateway) -> None:
     for call in (
         lambda: served.predict("../net", {}),
         lambda: served.undeploy_model("a/b"),
         lambda: served.deploy_model("", 1),
+        lambda: served.promote_model("../net"),
+        lambda: served.rollback_model("a/b"),
+        lambda: served.weigh_canary("a/b", 5),
+        lambda: served.end_side("a/b", Side.CANARY),
     ):
         with pytest.raises(errors.InvalidName):
             call()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mlops.client import MLOpsClient
-from mlops.entities import DeploymentState, RunStatus
+from mlops.entities import DeploymentState, RunStatus, Side
 from mlops.errors import DeploymentNotFound, InvalidInput, ModelNotFound
 from mlops.installation import Installation
 from mlops.services.status import read_status
@@ -80,9 +80,9 @@ def test_drilling_demo_runs_twice(drilling: MLOpsClient, demo_reports: list[dict
         assert run.tags["data.synthetic"] == "true"
         assert run.tags["data.path"] == "data/raw"
         assert report["synthetic"] is True
-    states = {row.version: row.state for row in drilling.deployments()}
-    assert states[2] is DeploymentState.RUNNING
-    assert states.get(1) in (None, DeploymentState.STOPPING)
+    deployed = {row.version: row for row in drilling.deployments()}
+    assert (deployed[2].state, deployed[2].side) == (DeploymentState.RUNNING, Side.CHAMPION)
+    assert deployed[1].side is Side.PREVIOUS
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -43,7 +43,7 @@ def test_anonymous_is_refused_by_mlflow_and_gateway(stack: Installation) -> None
 
 def test_replica_refuses_who_lacks_the_secret(stack: Installation, served_digits: Any) -> None:
     store = Store(stack.database_url())
-    _, replicas = store.deployments.routes()["digits", "digits"]
+    replicas = store.deployments.routes()["digits", "digits"].champion.replicas
     store.close()
     for replica in replicas:
         assert status_of(f"{replica.url}/healthz") == 401

@@ -8,7 +8,19 @@ from fastapi import APIRouter, Request, Response
 
 from mlops.platform import Platform
 
+ROUTING_KEY = "X-MLOps-Routing-Key"
+"""Names the caller: the same name gets the same side of a canary."""
+
 _SCHEMA: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": ROUTING_KEY,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "Names the caller: the same name gets the same side of a canary.",
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -42,7 +54,11 @@ def inference_routes(platform: Platform) -> APIRouter:
     async def predict(project: str, model: str, request: Request) -> Response:
         """Have the deployed model answer; its own 4xx errors come through as they are."""
         answer = await platform.infer(
-            project, model, await request.body(), request_id=request.state.request_id
+            project,
+            model,
+            await request.body(),
+            request_id=request.state.request_id,
+            caller=request.headers.get(ROUTING_KEY, ""),
         )
         return Response(
             answer.body,

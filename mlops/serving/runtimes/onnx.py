@@ -45,7 +45,8 @@ class OnnxRuntime(Runtime):
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
         graph = Signature(tuple(_tensor(value) for value in session.get_inputs()))
-        super().__init__(_joined(graph, model.inputs))
+        given = Signature(tuple(_tensor(value) for value in session.get_outputs()))
+        super().__init__(_joined(graph, model.inputs), given)
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the graph's outputs."""
@@ -55,7 +56,7 @@ class OnnxRuntime(Runtime):
 
 def _tensor(value: Any) -> Tensor:
     if value.type not in _TYPES:
-        raise ValueError(f"the graph's input {value.name!r} is a {value.type}, which is not served")
+        raise ValueError(f"the graph's {value.name!r} is a {value.type}, which is not served")
     return Tensor(
         value.name,
         _TYPES[value.type],

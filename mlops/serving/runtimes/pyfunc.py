@@ -25,7 +25,7 @@ class PyFuncRuntime(Runtime):
     """A loaded `python_function`: a table, one array, or arrays by name, as the signature says."""
 
     def __init__(self, model: Any, inputs: Signature, outputs: Signature | None) -> None:
-        super().__init__(inputs)
+        super().__init__(inputs, outputs)
         self._model = model
         self._output_names = [tensor.name for tensor in outputs.tensors] if outputs else []
 

@@ -14,8 +14,10 @@ from .signature import Array, InputProblem, Signature, check
 class Runtime(ABC):
     """A loaded model. `run` may be called from several threads at once."""
 
-    def __init__(self, inputs: Signature) -> None:
+    def __init__(self, inputs: Signature, outputs: Signature | None = None) -> None:
         self.inputs = inputs
+        self.outputs = outputs
+        """None where the model does not say."""
 
     @abstractmethod
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -24,9 +26,14 @@ class Runtime(ABC):
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Nested lists to nested lists, by name; a number that is not finite becomes None. Raises
         `InputProblem` on what the signature does not take."""
+        return {name: _lists(array) for name, array in self.compute(values).items()}
+
+    def compute(self, values: Mapping[str, Any]) -> dict[str, Array]:
+        """Arrays, or nested lists, to arrays, by name. Raises `InputProblem` on what the signature does not
+        take."""
         if not isinstance(values, Mapping):
             raise InputProblem("inputs", "is not an object", 'Send {"inputs": {name: nested lists}}.')
-        return {name: _lists(array) for name, array in self.run(check(self.inputs, values)).items()}
+        return self.run(check(self.inputs, values))
 
 
 def _lists(array: Array) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 
 from . import InputProblem, load
+from .signature import Array, Signature
 
 
 class InvalidInput(BentoMLException):
@@ -38,3 +41,18 @@ class Model:
             return self.runtime.answer(inputs)
         except InputProblem as problem:
             raise InvalidInput(problem) from None
+
+    def compute(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Arrays by name, in and out: for callers in this process."""
+        try:
+            return self.runtime.compute(inputs)
+        except InputProblem as problem:
+            raise InvalidInput(problem) from None
+
+    def signature(self) -> dict[str, Any]:
+        """The arrays it takes and gives, as JSON."""
+        return {"inputs": _told(self.runtime.inputs), "outputs": _told(self.runtime.outputs)}
+
+
+def _told(signature: Signature | None) -> list[dict[str, Any]] | None:
+    return None if signature is None else [asdict(tensor) for tensor in signature.tensors]

@@ -25,6 +25,8 @@ def row(project: str, model: str, state: str = "running", error: str = "") -> di
         "version": 3,
         "state": state,
         "replicas": 1,
+        "side": "champion",
+        "weight": 0,
         "url": f"http://127.0.0.1:1/projects/{project}/models/{model}/predict",
         "created_at": moment,
         "updated_at": moment,
@@ -93,8 +95,8 @@ def test_deployments_are_a_table_with_the_last_line_of_failures(invoke, gateway)
     gateway.answers["GET /api/deployments"] = (200, [row("alpha", "net"), failed])
     result = invoke("mlops:list-deployments")
     lines = result.out.splitlines()
-    assert lines[0].split() == ["PROJECT", "MODEL", "VERSION", "STATE", "REPLICAS", "SINCE", "URL"]
-    assert lines[1].split()[:4] == ["alpha", "net", "3", "running"]
+    assert lines[0].split() == ["PROJECT", "MODEL", "VERSION", "SIDE", "STATE", "REPLICAS", "SINCE", "URL"]
+    assert lines[1].split()[:5] == ["alpha", "net", "3", "champion", "running"]
     assert "ValueError: broken" in result.out
     assert "most recent call" not in result.out
     assert "most recent call" in invoke("mlops:list-deployments", "-v").out
@@ -155,6 +157,7 @@ def test_deploy_shows_each_state_as_it_comes_beside_its_answer(
 ) -> None:
     register("alpha")
     monkeypatch.setattr(MemoryRegistry, "get_version", _version)
+    monkeypatch.setattr(MemoryRegistry, "set_alias", lambda *_: None)
     states = ("pending", "packaging", "packaging", "starting", "running")
     gateway.answers["PUT /api/projects/alpha/deployments/net"] = (202, row("alpha", "net", "pending"))
     gateway.answers["GET /api/deployments"] = [(200, [row("alpha", "net", state)]) for state in states]
@@ -170,6 +173,42 @@ def test_deploy_shows_each_state_as_it_comes_beside_its_answer(
         assert result.json["state"] == "running"
     else:
         assert result.out == f"net 3 answers at {row('alpha', 'net')['url']}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "told"),
+    [
+        (["promote", "net", "3"], "POST {}/promote", "net 3 is the champion."),
+        (["rollback", "net"], "POST {}/rollback", "net 3 is the champion again."),
+        (["canary", "net", "--weight", "25"], "POST {}/weight", "net 3 answers 25 % of the callers."),
+        (["canary", "net", "--stop"], "DELETE {}/canary", "net 3 is no canary any more."),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_sides_change_by_command_or_the_refusal_is_told(
+    invoke, gateway, register: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch,
+    command: list[str], path: str, told: str,
+) -> None:  # fmt: skip
+    register("alpha")
+    monkeypatch.setattr(MemoryRegistry, "set_alias", lambda *_: None)
+    request = path.format("/api/projects/alpha/deployments/net")
+    gateway.answers[request] = (200, row("alpha", "net") | {"weight": 25})
+    arguments = [f"mlops:{command[0]}", *command[1:], "-p", "alpha"]
+    assert invoke(*arguments).out == f"{told}\n"
+    assert invoke(*arguments, "--json").json["version"] == 3
+    gateway.answers[request] = (404, errors.DeploymentNotFound("alpha", "net").to_json())
+    refused = invoke(*arguments)
+    assert refused.code == 4
+    assert "not deployed" in refused.err
+
+
+def test_canary_takes_a_weight_or_stop(invoke, register: Callable[[str], Path]) -> None:
+    register("alpha")
+    for options in ([], ["--weight", "5", "--stop"]):
+        refused = invoke("mlops:canary", "net", "-p", "alpha", *options)
+        assert refused.code == 3
+        assert "exactly one is needed" in refused.err
+    assert invoke("mlops:canary", "net", "-p", "alpha", "--weight", "101").code == 2
 
 
 def _version(_: MemoryRegistry, name: str, version: int) -> ModelVersion:

@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 from starlette.testclient import TestClient
 
+from mlops.entities import Side
 from mlops.gateway.bodies import MAX_BODY_BYTES
 
 PREDICT = "/projects/alpha/models/depth/predict"
@@ -185,3 +186,68 @@ def test_openapi_is_there_for_the_authenticated(alpha: TestClient) -> None:
     paths = alpha.get("/openapi.json").json()["paths"]
     assert PREDICT.replace("alpha", "{project}").replace("depth", "{model}") in paths
     assert "/login" not in paths
+
+
+ONE = "/api/projects/alpha/deployments/depth"
+
+
+def test_a_canary_is_weighed_promoted_and_rolled_back(alpha: TestClient, serve, store) -> None:
+    serve("alpha", "depth", "http://127.0.0.1:1", version=1)
+    wanted = alpha.put(ONE, json={"version": 2, "side": "canary", "weight": 10, "why": "a new head"})
+    assert (wanted.status_code, wanted.json()["side"], wanted.json()["weight"]) == (202, "canary", 10)
+    serve("alpha", "depth", "http://127.0.0.1:2", version=2, side=Side.CANARY, weight=10)
+    assert alpha.post(f"{ONE}/weight", json={"weight": 25}).json()["weight"] == 25
+    assert alpha.get(ONE).json()["version"] == 1, "the champion"
+    promoted = alpha.post(f"{ONE}/promote", json={"why": "it is better"}).json()
+    assert (promoted["version"], promoted["side"]) == (2, "champion")
+    assert alpha.post(f"{ONE}/rollback", json={}).json()["version"] == 1
+    assert alpha.post(f"{ONE}/promote", json={"version": 2}).json()["version"] == 2
+    assert alpha.delete(f"{ONE}/previous").json()["state"] == "stopping"
+    told = [(entry.who, entry.action, entry.detail.get("why")) for entry in reversed(store.audit.latest())]
+    assert told == [
+        ("alpha", "deploy", "a new head"),
+        ("alpha", "weigh", None),
+        ("alpha", "promote", "it is better"),
+        ("alpha", "rollback", None),
+        ("alpha", "promote", None),
+        ("alpha", "end", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "kind"),
+    [
+        ("POST", "promote", {}, 404, "DeploymentNotFound"),
+        ("POST", "rollback", {}, 404, "DeploymentNotFound"),
+        ("POST", "weight", {"weight": 5}, 404, "DeploymentNotFound"),
+        ("POST", "weight", {"weight": 101}, 422, "InvalidInput"),
+        ("POST", "weight", {}, 422, "InvalidInput"),
+        ("POST", "promote", {"version": 0}, 422, "InvalidInput"),
+        ("POST", "promote", {"unknown": 1}, 422, "InvalidInput"),
+        ("DELETE", "canary", None, 404, "DeploymentNotFound"),
+        ("DELETE", "champion", None, 422, "InvalidInput"),
+        ("DELETE", "nothing", None, 422, "InvalidInput"),
+        ("PUT", "", {"version": 1, "side": "canary"}, 422, "InvalidInput"),
+        ("PUT", "", {"version": 1, "side": "previous"}, 422, "InvalidInput"),
+    ],
+)
+def test_what_no_endpoint_can_do_is_named(
+    alpha: TestClient, method: str, path: str, body: object, status: int, kind: str, store
+) -> None:
+    answer = alpha.request(method, f"{ONE}/{path}".rstrip("/"), json=body)
+    assert (answer.status_code, _error(answer)["type"]) == (status, kind)
+    assert store.deployments.all() == []
+    assert store.audit.latest() == []
+
+
+def test_the_routing_key_chooses_the_side(alpha: TestClient, serve, replica_server) -> None:
+    serve("alpha", "depth", replica_server().url, version=1)
+    serve("alpha", "depth", replica_server().url, version=2, side=Side.CANARY, weight=50)
+
+    def version(key: str) -> str:
+        headers = {"X-MLOps-Routing-Key": key}
+        answer = alpha.post(PREDICT, json={"inputs": {"x": [1]}}, headers=headers)
+        return answer.headers["X-Model-Version"]
+
+    assert {version(f"unit {number}") for number in range(20)} == {"1", "2"}
+    assert len({version("unit 7") for _ in range(20)}) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,9 @@ class Sum(Runtime):
 
     def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return self.answer(inputs)
+
+    def signature(self) -> dict[str, Any]:
+        return {"inputs": [asdict(tensor) for tensor in self.inputs.tensors], "outputs": None}
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +183,66 @@ def test_a_type_that_json_cannot_carry_is_refused() -> None:
 
     with pytest.raises(ValueError, match="binary"):
         parse(json.dumps([{"type": "binary", "name": "a"}]), "inputs")
+
+
+def test_the_open_inference_protocol_there_and_back(client: TestClient) -> None:
+    x = {"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 4, 0.5]}
+    named = {"X-MLOps-Model": "sum", "X-MLOps-Model-Version": "3"}
+    answer = client.post("/v2/infer", json={"inputs": [x], "outputs": [{"name": "sum"}]}, headers=named)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {
+        "model_name": "sum",
+        "model_version": "3",
+        "outputs": [{"name": "sum", "datatype": "FP32", "shape": [2], "data": [3.0, 4.5]}],
+    }
+
+
+def test_the_open_inference_protocol_in_binary(client: TestClient) -> None:
+    x = np.array([[1, 2]], np.float32)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": x.nbytes}}
+    header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    headers = {
+        "Inference-Header-Content-Length": str(len(header)),
+        "Content-Type": "application/octet-stream",
+    }
+    answer = client.post("/v2/infer", content=header + x.tobytes(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    end = int(answer.headers["Inference-Header-Content-Length"])
+    told = json.loads(answer.content[:end])
+    assert [each["name"] for each in told["outputs"]] == ["sum", "inverse"]
+    assert np.frombuffer(answer.content[end:], np.float32).tolist() == [3.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status", "message"),
+    [
+        ("/v2/infer", b"nothing", 400, "body: is not JSON"),
+        ("/v2/infer", b'{"inputs": []}', 422, "x: is missing"),
+        ("/invocations", b"{}", 400, "none of dataframe_split"),
+        ("/invocations", b'{"inputs": {"x": [[1]]}}', 422, "x: is of shape (1, 1)"),
+        ("/invocations", b'{"inputs": {"x": [[13, 1]]}}', 500, "the model failed on this input"),
+    ],
+)
+def test_other_protocols_refuse_as_clearly(
+    client: TestClient, path: str, content: bytes, status: int, message: str
+) -> None:
+    answer = client.post(path, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    assert message in answer.json()["error"]["message"]
+
+
+def test_a_header_length_that_is_no_number_is_named(client: TestClient) -> None:
+    headers = {"Inference-Header-Content-Length": "much", "Content-Type": "application/octet-stream"}
+    answer = client.post("/v2/infer", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["fields"]["field"]) == (
+        400,
+        "Inference-Header-Content-Length",
+    )
+
+
+def test_mlflows_scoring_and_the_signature(client: TestClient) -> None:
+    answer = client.post("/invocations", json={"inputs": {"x": [[1, 2]]}})
+    assert answer.json() == {"predictions": {"sum": [3.0], "inverse": [[1.0, 0.5]]}}
+    told = client.post("/v2/metadata", json={}).json()
+    assert told["inputs"][0] == {"name": "x", "datatype": "FP32", "shape": [-1, 2]}
+    assert told["outputs"] == []

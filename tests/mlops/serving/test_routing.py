@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mlops.config import MLOpsConfig
-from mlops.entities import DeploymentState, ProjectWorkspace
+from mlops.entities import DeploymentState, ProjectWorkspace, Side
 from mlops.errors import DeploymentNotFound, ServiceError, ServiceUnavailable
 from mlops.installation import Installation
 from mlops.services import postgres
@@ -205,6 +207,13 @@ def test_undeployed_model_is_gone(running, replica_server, serve, store) -> None
     asyncio.run(scenario())
 
 
+async def _ask_for_the_unheard_of(router: Router) -> None:
+    for _ in range(200):  # the children of a killed Postgres end a moment after it
+        with contextlib.suppress(DeploymentNotFound):
+            await router.infer("alpha", "unheard-of", BODY)
+        await asyncio.sleep(0.02)
+
+
 def test_answers_while_postgres_restarts_and_follows_again_after(tmp_path: Path, replica_server) -> None:
     installation = Installation(MLOpsConfig(home=tmp_path / "home"))
     installation.prepare()
@@ -234,7 +243,7 @@ def test_answers_while_postgres_restarts_and_follows_again_after(tmp_path: Path,
                     answer = await asyncio.wait_for(router.infer("alpha", "depth", BODY), 60)
                     assert answer.status == 200
                 with pytest.raises(ServiceUnavailable):
-                    await router.infer("alpha", "unheard-of", BODY)
+                    await _ask_for_the_unheard_of(router)
                 again = await asyncio.to_thread(_start_postgres, service)
                 await asyncio.to_thread(store.deployments.set_replicas, deployment.id, [second.url])
                 await _until(lambda: router.replicas("alpha", "depth") == (second.url,))
@@ -260,3 +269,100 @@ def _start_postgres(service) -> subprocess.Popen[bytes]:
         assert time.monotonic() < deadline, "postgres did not start"
         time.sleep(0.05)
     return process
+
+
+def test_a_canary_answers_its_share_and_the_same_callers(running, replica_server, serve) -> None:
+    champion, canary = replica_server(), replica_server()
+    serve("alpha", "depth", champion.url, version=1)
+    serve("alpha", "depth", canary.url, version=2, side=Side.CANARY, weight=25)
+
+    async def scenario() -> tuple[list[int], list[int], list[int]]:
+        async with running() as router:
+            named = [await router.infer("alpha", "depth", BODY, caller=f"unit {n}") for n in range(200)]
+            again = [await router.infer("alpha", "depth", BODY, caller=f"unit {n}") for n in range(200)]
+            unnamed = [await router.infer("alpha", "depth", BODY) for _ in range(200)]
+        return tuple([answer.version for answer in each] for each in (named, again, unnamed))
+
+    named, again, unnamed = asyncio.run(scenario())
+    assert named == again
+    assert 25 <= named.count(2) <= 75
+    assert 25 <= unnamed.count(2) <= 75
+
+
+def test_a_larger_weight_keeps_the_callers_a_canary_had(running, replica_server, serve, store) -> None:
+    champion, canary = replica_server(), replica_server()
+    serve("alpha", "depth", champion.url, version=1)
+    serve("alpha", "depth", canary.url, version=2, side=Side.CANARY, weight=20)
+
+    async def scenario() -> tuple[set[int], set[int], set[int]]:
+        async def of_canary(router: Router) -> set[int]:
+            answers = [await router.infer("alpha", "depth", BODY, caller=f"unit {n}") for n in range(100)]
+            return {number for number, answer in enumerate(answers) if answer.version == 2}
+
+        async with running(reload_every_s=60.0) as router:
+            few = await of_canary(router)
+            store.deployments.set_weight("alpha", "depth", 60)
+            await asyncio.sleep(0.5)  # NOTIFY, not the reload
+            many = await of_canary(router)
+            store.deployments.set_weight("alpha", "depth", 0)
+            await asyncio.sleep(0.5)
+            return few, many, await of_canary(router)
+
+    few, many, none = asyncio.run(scenario())
+    assert few < many
+    assert not none
+
+
+@pytest.mark.parametrize("fault", ["dead", "draining", "broken", "hang"])
+def test_a_failing_canary_costs_no_caller_an_answer(running, replica_server, serve, store, fault) -> None:
+    champion, canary = replica_server(), replica_server()
+    serve("alpha", "depth", champion.url, version=1)
+    number = serve("alpha", "depth", canary.url, version=2, side=Side.CANARY, weight=100)
+    canary.status = {"draining": 503, "broken": 500}.get(fault, 200)
+    canary.delay_s = 5.0 if fault == "hang" else 0.0
+    if fault == "dead":
+        canary.stop()
+
+    async def scenario() -> list[int]:
+        async with running(deadline_s=2.0) as router:
+            return [(await router.infer("alpha", "depth", BODY)).version for _ in range(3)]
+
+    assert asyncio.run(scenario()) == [1, 1, 1]
+    told = store.traffic.since(datetime.now(UTC) - timedelta(minutes=1))
+    assert (told[number].requests, told[number].errors) == (3, 3)
+    assert sum(each.requests for each in told.values()) == 6
+
+
+def test_a_shadow_is_asked_and_never_heard(running, replica_server, serve, store) -> None:
+    champion, shadow = replica_server(), replica_server()
+    serve("alpha", "depth", champion.url, version=1)
+    serve("alpha", "depth", shadow.url, version=2, side=Side.SHADOW)
+    shadow.delay_s = 0.3
+
+    async def scenario() -> tuple[list[int], float]:
+        async with running() as router:
+            await router.infer("alpha", "depth", BODY)
+            began = time.monotonic()
+            answers = [await router.infer("alpha", "depth", BODY) for _ in range(60)]
+            took = time.monotonic() - began
+            shadow.status = 500
+            answers.append(await router.infer("alpha", "depth", BODY))
+            await asyncio.sleep(0.6)
+            return [(answer.version, answer.status) for answer in answers], took
+
+    answers, _ = asyncio.run(scenario())
+    assert set(answers) == {(1, 200)}
+    assert 1 <= len(shadow.requests) < 60, "what it cannot take is not kept for it"
+
+
+def test_the_callers_mistakes_are_no_errors_of_the_model(running, replica_server, serve, store) -> None:
+    number = serve("alpha", "depth", replica_server().url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            answer = await router.infer("alpha", "depth", b'{"inputs": {"wrong": 1}}')
+            assert answer.status == 422
+
+    asyncio.run(scenario())
+    told = store.traffic.since(datetime.now(UTC) - timedelta(minutes=1))[number]
+    assert (told.requests, told.errors) == (1, 0)

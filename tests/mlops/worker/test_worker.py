@@ -122,7 +122,7 @@ def test_a_deployment_outlives_ray(
         if route is None:
             return False
         try:
-            answer = httpx.post(f"{route[1][0].url}/predict", json=ROWS, headers=secret)
+            answer = httpx.post(f"{route.champion.replicas[0].url}/predict", json=ROWS, headers=secret)
         except httpx.TransportError:
             return False
         return answer.status_code == 200 and answer.json() == {"outputs": {"y": [[321.0]]}}

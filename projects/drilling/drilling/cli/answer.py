@@ -22,8 +22,14 @@ def as_table(title: str, values: Mapping[str, Any]) -> None:
     table.add_column("name")
     table.add_column("value", overflow="fold")
     for name, value in _flat(values):
-        table.add_row(name, f"{value:,}" if type(value) is int else str(value))
+        table.add_row(name, _shown(value))
     Console().print(table)
+
+
+def _shown(value: Any) -> str:
+    if type(value) is int:
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _flat(values: Mapping[str, Any]) -> list[tuple[str, Any]]:

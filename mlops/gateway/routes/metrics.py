@@ -1,0 +1,69 @@
+"""What the endpoints answered since the gateway started, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Response
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from mlops.gateway.auth import Caller
+from mlops.platform import Platform
+from mlops.serving.routing import Load
+from mlops.store.traffic import EDGES_S
+
+_LABELS = ("project", "model", "version", "side")
+
+
+def metrics_routes(platform: Platform) -> APIRouter:
+    """GET /metrics."""
+    routes = APIRouter(tags=["metrics"])
+
+    @routes.get("/metrics")
+    async def metrics(caller: Caller) -> Response:
+        """Requests, errors, latencies and requests under way, by deployment, as OpenMetrics text."""
+        loads = [load for load in platform.loads() if caller.may_use(load.deployment.project)]
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Loads(loads))
+        text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loads(Collector):
+    loads: Sequence[Load]
+
+    def collect(self) -> Iterator[Metric]:
+        """The four families."""
+        requests = CounterMetricFamily("mlops_inferences", "Inferences answered.", labels=_LABELS)
+        errors = CounterMetricFamily(
+            "mlops_inference_errors", "Inferences that failed by no fault of the caller.", labels=_LABELS
+        )
+        seconds = HistogramMetricFamily(
+            "mlops_inference_seconds", "Time until a replica answered.", labels=_LABELS
+        )
+        waiting = GaugeMetricFamily(
+            "mlops_inferences_under_way", "Inferences that replicas work on now.", labels=_LABELS
+        )
+        for load in self.loads:
+            of, traffic = load.deployment, load.traffic
+            labels = (of.project, of.model, str(of.version), of.side.value)
+            requests.add_metric(labels, traffic.requests)
+            errors.add_metric(labels, traffic.errors)
+            seconds.add_metric(labels, _cumulated(traffic.latencies), sum_value=load.seconds)
+            waiting.add_metric(labels, load.under_way)
+        yield from (requests, errors, seconds, waiting)
+
+
+def _cumulated(counts: Sequence[int]) -> list[tuple[str, float]]:
+    ends = [*(str(edge) for edge in EDGES_S), "+Inf"]
+    total, buckets = 0, []
+    for end, count in zip(ends, counts, strict=True):
+        total += count
+        buckets.append((end, float(total)))
+    return buckets

@@ -1,0 +1,10 @@
+"""Headers between the gateway and the replicas."""
+
+from __future__ import annotations
+
+SECRET_HEADER = "X-MLOps-Replica-Secret"  # noqa: S105 - a name
+REQUEST_ID_HEADER = "X-Request-Id"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+"""Of the Open Inference Protocol: where a body's JSON ends and its binary tensors begin."""
+MODEL_HEADER, VERSION_HEADER = "X-MLOps-Model", "X-MLOps-Model-Version"
+"""What the model is called, for answers that name it."""

@@ -1,0 +1,116 @@
+"""How a deployment answers: counts of requests and errors, and a histogram of latencies.
+
+Buckets are fixed, so that the counts of several gateways and windows of ten seconds add up.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, delete, select, text
+
+from mlops.store.tables import traffic
+
+EDGES_S = (
+    0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075,
+    0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0,
+)  # fmt: skip
+"""Upper ends of the buckets in s; one more bucket holds what took longer."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What was answered; errors are answers that the caller is not to blame for."""
+
+    requests: int = 0
+    errors: int = 0
+    latencies: list[int] = field(default_factory=lambda: [0] * (len(EDGES_S) + 1))
+
+    def record(self, seconds: float, *, failed: bool) -> None:
+        """Count a request and how long it took."""
+        self.requests += 1
+        self.errors += failed
+        self.latencies[bisect_left(EDGES_S, seconds)] += 1
+
+    def add(self, other: Traffic) -> None:
+        """Count another's requests, too."""
+        self.requests += other.requests
+        self.errors += other.errors
+        self.latencies = [a + b for a, b in zip(self.latencies, other.latencies, strict=True)]
+
+    @property
+    def error_rate(self) -> float:
+        """Share of the requests that failed; 0 without any."""
+        return self.errors / self.requests if self.requests else 0.0
+
+    def quantile(self, share: float) -> float:
+        """Upper end in s of the bucket that holds that share of the requests; infinite in the last one."""
+        return _bucket(self.latencies, share)
+
+
+class TrafficLog:
+    """The table `traffic`; several gateways add to the same windows."""
+
+    WINDOW_S = 10
+    KEPT = timedelta(hours=24)
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, found: Mapping[int, Traffic], at: datetime | None = None) -> None:
+        """Add what deployments, by id, answered just now; one that is gone meanwhile is left out."""
+        if not found:
+            return
+        now = (at or datetime.now(UTC)).timestamp()
+        began = datetime.fromtimestamp(now - now % self.WINDOW_S, UTC)
+        rows = [
+            {
+                "id": number,
+                "began": began,
+                "requests": each.requests,
+                "errors": each.errors,
+                "latencies": each.latencies,
+            }
+            for number, each in sorted(found.items())
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(_ADD, rows)
+
+    def since(self, at: datetime) -> dict[int, Traffic]:
+        """What each deployment answered in the windows that began at that time or later."""
+        total: dict[int, Traffic] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(select(traffic).where(traffic.c.began >= at)):
+                total.setdefault(row.deployment_id, Traffic()).add(
+                    Traffic(row.requests, row.errors, list(row.latencies))
+                )
+        return total
+
+    def forget_old(self) -> None:
+        """Drop windows that are older than a day."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(traffic).where(traffic.c.began < datetime.now(UTC) - self.KEPT))
+
+
+_ADD = text("""
+INSERT INTO traffic (deployment_id, began, requests, errors, latencies)
+SELECT id, :began, :requests, :errors, :latencies FROM deployments WHERE id = :id
+    ON CONFLICT (deployment_id, began) DO UPDATE
+   SET requests = traffic.requests + excluded.requests,
+       errors = traffic.errors + excluded.errors,
+       latencies = ARRAY(SELECT a + b FROM unnest(traffic.latencies, excluded.latencies)
+                         WITH ORDINALITY AS pair(a, b, place) ORDER BY place)
+""")
+
+
+def _bucket(counts: Sequence[int], share: float) -> float:
+    wanted, seen = share * sum(counts), 0
+    for count, edge in zip(counts, (*EDGES_S, math.inf), strict=True):
+        seen += count
+        if seen >= wanted:
+            return edge
+    return math.inf

@@ -1,0 +1,57 @@
+"""What Prometheus reads, by its own parser."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
+
+PREDICT = "/projects/{project}/models/depth/predict"
+
+
+def read(client: TestClient) -> dict[tuple[str, str], float]:
+    """(name of the sample, project) -> value; the histogram's count and sum among them."""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    return {
+        (sample.name, sample.labels["project"]): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if "le" not in sample.labels
+    }
+
+
+def test_answers_errors_and_latencies_are_counted(alpha: TestClient, serve, replica_server) -> None:
+    serve("alpha", "depth", replica_server().url, version=4)
+    for inputs in ({"x": [1]}, {"x": [2]}, {"wrong": 1}, {"broken": 1}):
+        alpha.post(PREDICT.format(project="alpha"), json={"inputs": inputs})
+    found = read(alpha)
+    assert found["mlops_inferences_total", "alpha"] == 4
+    assert found["mlops_inference_errors_total", "alpha"] == 1, "the caller's mistake is none"
+    assert found["mlops_inference_seconds_count", "alpha"] == 4
+    assert 0 < found["mlops_inference_seconds_sum", "alpha"] < 60
+    assert found["mlops_inferences_under_way", "alpha"] == 0
+    labels = 'model="depth",project="alpha",side="champion",version="4"'
+    assert f"mlops_inferences_total{{{labels}}} 4.0" in alpha.get("/metrics").text
+
+
+def test_a_project_sees_its_own_alone(alpha: TestClient, admin: TestClient, serve, replica_server) -> None:
+    for project in ("alpha", "beta"):
+        serve(project, "depth", replica_server().url)
+        admin.post(PREDICT.format(project=project), json={"inputs": {"x": [1]}})
+    assert {project for _, project in read(alpha)} == {"alpha"}
+    assert {project for _, project in read(admin)} == {"alpha", "beta"}
+
+
+def test_without_an_answer_the_text_is_whole_and_empty(alpha: TestClient) -> None:
+    assert read(alpha) == {}
+
+
+def test_what_is_undeployed_goes(alpha: TestClient, serve, replica_server, store) -> None:
+    serve("alpha", "depth", replica_server().url)
+    alpha.post(PREDICT.format(project="alpha"), json={"inputs": {"x": [1]}})
+    store.deployments.want_removal("alpha", "depth")
+    alpha.post(PREDICT.format(project="alpha"), json={"inputs": {"x": [1]}})  # asks the database anew
+    with pytest.raises(KeyError):
+        read(alpha)["mlops_inferences_total", "alpha"]

@@ -1,0 +1,154 @@
+"""Canaries under guard, and MLflow's alias `champion` followed, over a real Postgres."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import mlflow
+import psycopg
+import pytest
+
+from mlops.entities import DeploymentState, Side
+from mlops.errors import ServiceUnavailable
+from mlops.store.store import Store
+from mlops.store.traffic import Traffic
+from mlops.worker.aliases import AliasFollower
+from mlops.worker.guard import CanaryGuard
+
+
+def answered(store: Store, deployment: int, requests: int, errors: int = 0) -> None:
+    traffic = Traffic()
+    for number in range(requests):
+        traffic.record(0.004, failed=number < errors)
+    store.traffic.add({deployment: traffic})
+
+
+@pytest.fixture
+def beside(store: Store, add_project: Callable[..., str], serve: Callable[..., int]) -> tuple[int, int]:
+    """A champion and a canary with 20 % of the callers."""
+    add_project("alpha")
+    champion = serve("alpha", "depth", "http://127.0.0.1:1", version=1)
+    return champion, serve("alpha", "depth", "http://127.0.0.1:2", version=2, side=Side.CANARY, weight=20)
+
+
+def test_a_canary_that_fails_is_withdrawn_with_the_evidence(store: Store, beside: tuple[int, int]) -> None:
+    champion, canary = beside
+    guard = CanaryGuard(store)
+    answered(store, champion, 400)
+    answered(store, canary, 99, 50)
+    assert guard.look() == 0, "too few requests"
+    answered(store, canary, 10, 10)
+    assert guard.look() == 1
+    found = store.deployments.get(canary)
+    assert found is not None
+    assert found.state is DeploymentState.FAILED
+    assert found.error == "withdrawn: 60 of its 109 requests failed, of the champion's 0 of 400"
+    (entry,) = store.audit.latest()
+    assert (entry.who, entry.action, entry.detail["version"]) == ("worker", "withdraw", 2)
+    assert entry.detail["canary"] == {"requests": 109, "errors": 60, "p50_s": 0.005, "p95_s": 0.005}
+    route = store.deployments.routes()["alpha", "depth"]
+    assert (route.champion.deployment.version, route.canary) == (1, None)
+    assert guard.look() == 0
+
+
+def test_a_projects_own_limits_count(store: Store, add_project, serve) -> None:
+    add_project("alpha", serving={"canary_min_requests": 1000, "allow_pickle": False})
+    champion = serve("alpha", "depth", "http://127.0.0.1:1", version=1)
+    canary = serve("alpha", "depth", "http://127.0.0.1:2", version=2, side=Side.CANARY, weight=20)
+    answered(store, champion, 5000)
+    answered(store, canary, 900, 900)
+    assert CanaryGuard(store).look() == 0
+
+
+def test_shadows_and_canaries_without_a_champion_are_not_judged(store: Store, add_project, serve) -> None:
+    add_project("alpha")
+    champion = serve("alpha", "depth", "http://127.0.0.1:1", version=1)
+    shadow = serve("alpha", "depth", "http://127.0.0.1:2", version=2, side=Side.SHADOW)
+    for number in (champion, shadow):
+        answered(store, number, 500, 500)
+    assert CanaryGuard(store).look() == 0
+
+
+@pytest.fixture
+def move(mlflow_database: mlflow.MlflowClient, mlflow_database_url: str) -> Callable[[str, int], None]:
+    """Points the alias champion of a model of `alpha` at a version, in MLflow's database."""
+
+    def point(model: str, version: int) -> None:
+        # The client's store makes the tables; the rows are those that MLflow writes for a workspace.
+        mlflow_database.search_registered_models(max_results=1)
+        with psycopg.connect(mlflow_database_url) as connection:
+            connection.execute(
+                "INSERT INTO registered_models (name, workspace) VALUES (%s, 'alpha') ON CONFLICT DO NOTHING",
+                [model],
+            )
+            connection.execute(
+                "DELETE FROM registered_model_aliases WHERE name = %s AND workspace = 'alpha'", [model]
+            )
+            connection.execute(
+                "INSERT INTO registered_model_aliases (alias, version, name, workspace)"
+                " VALUES ('champion', %s, %s, 'alpha')",
+                [version, model],
+            )
+
+    return point
+
+
+def test_the_alias_promotes_what_runs_and_deploys_what_does_not(
+    store: Store, beside: tuple[int, int], move, mlflow_database_url: str
+) -> None:
+    follower = AliasFollower(store, mlflow_database_url)
+    move("depth", 1)
+    assert follower.look() == 0, "it serves"
+    move("depth", 2)
+    move("depth", 1)
+    assert follower.look() == 0
+    store.deployments.promote("alpha", "depth", 2)
+    move("depth", 2)
+    move("depth", 1)
+    assert follower.look() == 1, "moved away and back between two looks"
+    assert store.deployments.routes()["alpha", "depth"].champion.deployment.version == 1
+    move("depth", 2)
+    assert follower.look() == 1
+    assert store.deployments.routes()["alpha", "depth"].champion.deployment.version == 2
+    move("depth", 3)
+    assert AliasFollower(store, mlflow_database_url).look() == 1, "another worker goes on"
+    wanted = store.deployments.all("alpha")[0]
+    assert (wanted.version, wanted.state, wanted.side) == (3, DeploymentState.PENDING, Side.CHAMPION)
+    assert follower.look() == 0
+    told = [(entry.who, entry.action, entry.detail["version"]) for entry in store.audit.latest()]
+    assert told == [
+        ("mlflow alias", "deploy", 3),
+        ("mlflow alias", "promote", 2),
+        ("mlflow alias", "promote", 1),
+    ]
+
+
+def test_our_own_commands_are_not_done_twice(store: Store, beside, move, mlflow_database_url: str) -> None:
+    follower = AliasFollower(store, mlflow_database_url)
+    move("depth", 1)
+    follower.look()
+    store.deployments.promote("alpha", "depth")
+    assert follower.look() == 0
+    move("depth", 2)  # as the client does after the promotion
+    assert follower.look() == 0
+    store.deployments.rollback("alpha", "depth")
+    move("depth", 1)
+    assert follower.look() == 0
+
+
+def test_models_that_are_not_served_stay_so(store: Store, add_project, move, mlflow_database_url) -> None:
+    add_project("alpha")
+    follower = AliasFollower(store, mlflow_database_url)
+    model = uuid.uuid4().hex
+    move(model, 1)
+    follower.look()
+    move(model, 2)
+    assert follower.look() == 0
+    assert store.deployments.all() == []
+
+
+def test_a_database_that_is_not_there_is_named(store: Store, add_project, free_port: int) -> None:
+    add_project("alpha")
+    with pytest.raises(ServiceUnavailable, match="postgres"):
+        AliasFollower(store, f"postgresql://nobody@127.0.0.1:{free_port}/mlflow").look()
