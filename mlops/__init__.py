@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlops.entities import DataTransfer as DataTransfer
     from mlops.entities import DataVersion as DataVersion
     from mlops.entities import Deployment as Deployment
+    from mlops.entities import Inference as Inference
     from mlops.entities import ModelVersion as ModelVersion
     from mlops.entities import ProjectWorkspace as ProjectWorkspace
     from mlops.entities import Run as Run
@@ -40,6 +41,7 @@ _HOMES = {
     "DataTransfer": "mlops.entities",
     "DataVersion": "mlops.entities",
     "Deployment": "mlops.entities",
+    "Inference": "mlops.entities",
     "ModelVersion": "mlops.entities",
     "ProjectWorkspace": "mlops.entities",
     "Run": "mlops.entities",

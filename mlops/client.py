@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from mlops.entities import (
     DataVersion,
     Deployment,
     DeploymentState,
+    Inference,
     ModelVersion,
     ProjectWorkspace,
     Run,
@@ -365,7 +367,7 @@ class MLOpsClient:
         name: str,
         version: int | str | ModelVersion | None,
         *,
-        replicas: int = 1,
+        replicas: int | tuple[int, int] = 1,
         canary: int | None = None,
         shadow: bool = False,
         why: str = "",
@@ -373,7 +375,8 @@ class MLOpsClient:
     ) -> Deployment:
         """Serve a registered version and wait until it answers; what served before serves until then, and
         stays up to roll back to. `version` is a number, or what `log_model` gave. `on_state` is called with
-        the first state, and at each change of it. What serves gets the alias `champion`.
+        the first state, and at each change of it. What serves gets the alias `champion`. `replicas` is a
+        number, or the least and the most between which it grows and shrinks with its load.
 
         With `canary`, it answers that many percent of the callers beside the champion; with `shadow`, it is
         asked what the champion is asked, and its answers are dropped. `why` is for the audit.
@@ -387,7 +390,10 @@ class MLOpsClient:
         project = self.project.name
         number = self._version_number(name, version)
         self._workspace.registry.get_version(check_model_name(name), number)
-        wanted = self._gateway.deploy(project, name, number, replicas, side=side, weight=canary or 0, why=why)
+        least, most = replicas if isinstance(replicas, tuple) else (replicas, None)
+        wanted = self._gateway.deploy(
+            project, name, number, least, most_replicas=most, side=side, weight=canary or 0, why=why
+        )
         told: DeploymentState | None = None
         deadline = time.monotonic() + _DEPLOY_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -459,6 +465,29 @@ class MLOpsClient:
         Raises `DeploymentNotFound`, `InvalidInput` naming the input, `ServiceUnavailable`.
         """
         return self._gateway.predict(self.project.name, check_model_name(name), inputs)
+
+    def predict_file(self, name: str, file: Path | str | bytes) -> dict[str, Any]:
+        """Ask the served model for a whole file, by its path or its bytes: what the project's own function,
+        `[serving.files]` of its project.toml, makes of it.
+
+        Raises `DeploymentNotFound`, `InvalidInput` for a file that cannot be read, or of a model that takes
+        none, what the function raises, `ServiceUnavailable`.
+        """
+        try:
+            content = file if isinstance(file, bytes) else Path(file).read_bytes()
+        except OSError as error:
+            raise InvalidInput(
+                "file", file, f"cannot be read: {error.strerror}", remedy="Give a file."
+            ) from error
+        return self._gateway.predict(self.project.name, check_model_name(name), content)
+
+    def inferences(self, name: str, count: int = 100, *, since: datetime | None = None) -> list[Inference]:
+        """The newest of the model's requests in the inference log, newest first: who answered, how fast, and
+        inputs and outputs as features. A canary's and a shadow's are among them.
+
+        Raises `ProjectNotFound`, `InvalidInput` for a `count` beyond 1 to 10,000, `ServiceUnavailable`.
+        """
+        return self._gateway.inferences(self.project.name, check_model_name(name), count, since)
 
     def database_url(self, name: str) -> str:
         """The URL of a database of the project's own on the platform's Postgres, for tools that keep their

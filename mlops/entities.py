@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,13 @@ class Deployment:
     side: Side = Side.CHAMPION
     weight: int = 0
     """Percent of the callers that a canary answers."""
+    most_replicas: int | None = None
+    """How many replicas it grows to with its load; None where their number stays."""
+
+    @property
+    def scale(self) -> str:
+        """Its number of replicas for people: `2`, or `1..4` where it grows and shrinks."""
+        return str(self.replicas) if self.most_replicas is None else f"{self.replicas}..{self.most_replicas}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +267,28 @@ class Endpoint:
     champion: Target
     canary: Target | None = None
     shadow: Target | None = None
+    log_share: float = 1.0
+    """Of its inferences, how many go into the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """One request as the inference log keeps it."""
+
+    at: datetime
+    project: str
+    model: str
+    version: int
+    """That answered."""
+    side: Side
+    request_id: str
+    status: int
+    """Of the answer, as HTTP has it."""
+    latency_s: float
+    """Until the replica's answer was there."""
+    features: Mapping[str, Any] = field(default_factory=dict)
+    """`rows` that were asked, `model_s` that the model itself took, `inputs` and `outputs`: values by
+    feature, one for each row that was kept. Empty where the model did not answer."""
 
 
 class ServiceState(StrEnum):

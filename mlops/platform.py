@@ -9,13 +9,22 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlops.config import MLOpsConfig
-from mlops.entities import Deployment, DeploymentState, ProjectWorkspace, Run, ServiceStatus, Side
+from mlops.entities import (
+    Deployment,
+    DeploymentState,
+    Inference,
+    ProjectWorkspace,
+    Run,
+    ServiceStatus,
+    Side,
+)
 from mlops.errors import DeploymentNotFound, InvalidInput, ServiceUnavailable, Unauthorized
 from mlops.installation import Installation
 from mlops.project import check_model_name, check_project_name
@@ -29,6 +38,8 @@ from mlops.tracking.results import MetricHistory
 log = logging.getLogger(__name__)
 
 MAX_REPLICAS = 64
+MOST_INFERENCES = 10_000
+"""That are read at a time."""
 _PREPARE_PAUSE_S = 0.5
 _STOP_S = 2.0
 
@@ -207,6 +218,7 @@ class Platform:
         replicas: int,
         who: str,
         *,
+        most_replicas: int | None = None,
         side: Side = Side.CHAMPION,
         weight: int = 0,
         why: str = "",
@@ -219,12 +231,14 @@ class Platform:
         check_model_name(model)
         _check_range("version", version, 1, 2**31 - 1)
         _check_range("replicas", replicas, 1, MAX_REPLICAS)
+        if most_replicas is not None:
+            _check_range("most_replicas", most_replicas, replicas + 1, MAX_REPLICAS)
         _check_range("weight", weight, 0, 100)
         quota = self.project_settings(project).get("quotas", {}).get("max_replicas", MAX_REPLICAS)
         wanted = self._store.deployments.want(
-            project, model, version, replicas, side=side, weight=weight, quota=quota
+            project, model, version, replicas, most=most_replicas, side=side, weight=weight, quota=quota
         )
-        details = {"version": version, "replicas": replicas, "side": side.value, "weight": weight}
+        details = {"version": version, "replicas": wanted.scale, "side": side.value, "weight": weight}
         self._write_down(who, "deploy", project, model, why, **details)
         return self._with_full_url(wanted)
 
@@ -294,14 +308,30 @@ class Platform:
         path: str = "/predict",
         headers: Mapping[str, str] | None = None,
         version: int | None = None,
+        deadline_s: float | None = None,
     ) -> Answer:
         """Have the model answer, by the protocol of a replica's `path`; `caller` sticks to its side of a
-        canary, a `version` answers alone. Raises what `Router.infer` does."""
+        canary, a `version` answers alone, and after `deadline_s` an answer is of no more use. Raises what
+        `Router.infer` does."""
         _check_names(project, model)
         return await self._router.infer(
             project, model, body, request_id=request_id, caller=caller,
-            path=path, headers=headers, version=version,
+            path=path, headers=headers, version=version, deadline_s=deadline_s,
         )  # fmt: skip
+
+    def inferences(
+        self, project: str, model: str, count: int = 100, since: datetime | None = None
+    ) -> list[Inference]:
+        """The newest of the model's inferences in the log, newest first. Raises `ProjectNotFound`,
+        `InvalidInput` for a count out of range."""
+        self.project(project)
+        check_model_name(model)
+        _check_range("count", count, 1, MOST_INFERENCES)
+        return self._store.inferences.latest(project, model, count, since=since)
+
+    def unlogged(self) -> int:
+        """Inferences that this gateway dropped from the log, since they could not be written in time."""
+        return self._router.unlogged
 
     def loads(self) -> list[Load]:
         """What each routed deployment answered since this gateway began; never blocks."""

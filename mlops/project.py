@@ -65,6 +65,13 @@ class Serving:
     """What a canary's error rate may be above the champion's."""
     canary_slower: float = 1.5
     """How many times the champion's 95th percentile of latency a canary's may be."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Model -> `package.module:function` of the project that answers whole files with the model's help
+    (`mlops.serving.runtimes.files`): it runs in the model's replicas."""
+    log_share: float = 1.0
+    """Share of the inferences that go into the log, 0 to 1."""
+    log_days: float = 30.0
+    """How long the log keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,16 +208,21 @@ def _data_paths(path: Path, value: object, key: str = "data.paths") -> tuple[str
 
 
 def _data_checks(path: Path, value: object) -> dict[str, str]:
+    calls = _calls(path, "data.checks", value, '"data/raw"')
+    return dict(zip(_data_paths(path, list(calls), "data.checks"), calls.values(), strict=True))
+
+
+def _calls(path: Path, table: str, value: object, example: str) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ProjectFileError(path, "`data.checks` must be a table", remedy="Write it as [data.checks].")
+        raise ProjectFileError(path, f"`{table}` must be a table", remedy=f"Write it as [{table}].")
     for key, call in value.items():
         if not isinstance(call, str) or not _CALLABLE.fullmatch(call):
             raise ProjectFileError(
                 path,
-                f"`data.checks` holds {call!r} for {key!r}",
-                remedy='Name a function, such as "data/raw" = "package.module:function".',
+                f"`{table}` holds {call!r} for {key!r}",
+                remedy=f'Name a function, such as {example} = "package.module:function".',
             )
-    return dict(zip(_data_paths(path, list(value), "data.checks"), value.values(), strict=True))
+    return value
 
 
 def _models(path: Path, raw: dict[str, Any]) -> tuple[str, ...]:
@@ -237,6 +249,14 @@ def _quotas(path: Path, raw: dict[str, Any]) -> Quotas:
     )
 
 
+_SERVING_LIMITS = {
+    "canary_more_errors": (0.0, 1.0),
+    "canary_slower": (1.0, 1000.0),
+    "log_share": (0.0, 1.0),
+    "log_days": (0.01, 3650.0),
+}
+
+
 def _serving(path: Path, raw: dict[str, Any]) -> Serving:
     allow = raw.get("allow_pickle", False)
     if not isinstance(allow, bool):
@@ -247,9 +267,13 @@ def _serving(path: Path, raw: dict[str, Any]) -> Serving:
         problem = f"`serving.canary_min_requests` = {least!r} must be a whole number, 1 up"
         raise ProjectFileError(path, problem)
     limits = {}
-    for key, lowest in (("canary_more_errors", 0.0), ("canary_slower", 1.0)):
+    for key, (lowest, highest) in _SERVING_LIMITS.items():
         value = raw.get(key, getattr(usual, key))
-        if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value < math.inf:
-            raise ProjectFileError(path, f"`serving.{key}` = {value!r} must be a number, {lowest:g} up")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not lowest <= value <= highest:
+            problem = f"`serving.{key}` = {value!r} must be a number from {lowest:g} to {highest:g}"
+            raise ProjectFileError(path, problem)
         limits[key] = float(value)
-    return Serving(allow, least, **limits)
+    files = _calls(path, "serving.files", raw.get("files", {}), "my-model")
+    return Serving(
+        allow, least, files={check_model_name(name): call for name, call in files.items()}, **limits
+    )

@@ -9,8 +9,10 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from mlops.entities import Deployment, DeploymentState, Side
+from mlops.entities import Deployment, DeploymentState, Inference, Side
 from mlops.errors import InvalidInput, MLOpsError, ServiceUnavailable
+
+_BYTES = {"Content-Type": "application/octet-stream"}
 
 
 class Gateway:
@@ -27,9 +29,12 @@ class Gateway:
         )
 
     def request(self, method: str, path: str, body: object = None) -> Any:
-        """Send JSON, return the JSON of the answer (None for an empty one)."""
+        """Send JSON, or bytes as they are; return the JSON of the answer (None for an empty one)."""
         try:
-            answer = self._http.request(method, path, json=body)
+            if isinstance(body, bytes):
+                answer = self._http.request(method, path, content=body, headers=_BYTES)
+            else:
+                answer = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise ServiceUnavailable("gateway", f"{self.url}: {error}") from error
         except (TypeError, ValueError, RecursionError) as error:
@@ -54,13 +59,15 @@ class Gateway:
         version: int,
         replicas: int,
         *,
+        most_replicas: int | None = None,
         side: Side = Side.CHAMPION,
         weight: int = 0,
         why: str = "",
     ) -> Deployment:
         """Ask for a version to be served."""
         body = {
-            "version": version, "replicas": replicas, "side": side.value, "weight": weight, "why": why,
+            "version": version, "replicas": replicas, "most_replicas": most_replicas, "side": side.value,
+            "weight": weight, "why": why,
         }  # fmt: skip
         return deployment_from_json(self.request("PUT", _deployment_path(project, model), body))
 
@@ -84,17 +91,27 @@ class Gateway:
         found = [deployment_from_json(row) for row in rows]
         return [row for row in found if project in (None, row.project)]
 
-    def predict(self, project: str, model: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Outputs of the served model: name -> nested lists."""
-        path = f"/projects/{quote(project, safe='')}/models/{quote(model, safe='')}/predict"
-        answer = self.request("POST", path, {"inputs": dict(inputs)})
-        return dict(answer["outputs"])
+    def predict(self, project: str, model: str, inputs: Mapping[str, Any] | bytes) -> dict[str, Any]:
+        """Outputs of the served model: name -> nested lists; of a file, what the project makes of it."""
+        body = inputs if isinstance(inputs, bytes) else {"inputs": dict(inputs)}
+        return dict(self.request("POST", f"{_model_path(project, model)}/predict", body)["outputs"])
 
     def metric_history(self, project: str, run_id: str, key: str, max_points: int) -> dict[str, Any]:
         """The values of a metric of a run, thinned out at the source: columns, as docs/api.md has them."""
         path = f"/api/projects/{quote(project, safe='')}/runs/{quote(run_id, safe='')}/metric-history"
         query = {"key": key, "max_points": max_points}
         return dict(self.request("GET", f"{path}?{urlencode(query, errors='replace')}"))
+
+    def inferences(
+        self, project: str, model: str, count: int, since: datetime | None = None
+    ) -> list[Inference]:
+        """The newest of the model's inferences in the log, newest first."""
+        query = {"count": count} | ({} if since is None else {"since": since.isoformat()})
+        path = f"{_model_path(project, model)}/inferences"
+        return [
+            Inference(**row | {"at": datetime.fromisoformat(row["at"]), "side": Side(row["side"])})
+            for row in self.request("GET", f"{path}?{urlencode(query)}")
+        ]
 
     def ticket(self) -> str:
         """A URL that logs a browser in, once, within a minute."""
@@ -116,6 +133,10 @@ def deployment_from_json(row: Mapping[str, Any]) -> Deployment:
             "updated_at": datetime.fromisoformat(row["updated_at"]),
         }
     )
+
+
+def _model_path(project: str, model: str) -> str:
+    return f"/projects/{quote(project, safe='')}/models/{quote(model, safe='')}"
 
 
 def _deployment_path(project: str, model: str) -> str:

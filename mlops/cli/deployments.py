@@ -1,8 +1,9 @@
-"""mlops:deploy, promote, rollback, canary, undeploy, list-deployments."""
+"""mlops:deploy, promote, rollback, canary, undeploy, list-deployments, inferences."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,14 +15,28 @@ from mlops.errors import InvalidInput
 if TYPE_CHECKING:
     from mlops.client import MLOpsClient
 
+_MOST_REPLICAS = 64
+
 Why = Annotated[str, typer.Option(help="The reason, for the audit.")]
+
+
+def _replicas(text: str) -> int | tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,2})(?:\.\.([0-9]{1,2}))?", text)
+    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= least <= most <= _MOST_REPLICAS:
+        raise typer.BadParameter(
+            f"{text!r} is neither a number from 1 to {_MOST_REPLICAS} nor two, as in 1..4."
+        )
+    return least if least == most else (least, most)
 
 
 def deploy(
     model: Annotated[str, typer.Argument(help="The registered model.")],
     version: Annotated[int, typer.Argument(min=1, help="Its version.")],
     project: ProjectOption = None,
-    replicas: Annotated[int, typer.Option(min=1, max=64, help="How many replicas serve it.")] = 1,
+    replicas: Annotated[
+        Any, typer.Option(parser=_replicas, metavar="N|N..M", help="How many replicas serve it: 2, or 1..4.")
+    ] = "1",
     canary: Annotated[
         int | None, typer.Option(min=0, max=100, help="Answer only that many percent of the callers.")
     ] = None,
@@ -37,6 +52,8 @@ def deploy(
     Example: efficientai-toolkit mlops:deploy keypoints 3 --project drilling
 
     Example: efficientai-toolkit mlops:deploy keypoints 4 --canary 10 --why "new head"
+
+    Example: efficientai-toolkit mlops:deploy keypoints 4 --replicas 1..4
     """
     deployment = _client(project).deploy_model(
         model, version, replicas=replicas, canary=canary, shadow=shadow, why=why,
@@ -140,7 +157,7 @@ def list_deployments(
             "VERSION": row.version,
             "SIDE": f"canary {row.weight} %" if row.side is Side.CANARY else row.side.value,
             "STATE": row.state.value,
-            "REPLICAS": row.replicas,
+            "REPLICAS": row.scale,
             "SINCE": row.updated_at,
             "URL": row.url,
         }
@@ -150,6 +167,42 @@ def list_deployments(
     for row in found:
         if row.error:
             print(f"\n{row.project}/{row.model} {row.version}:\n{row.error if verbose else _last(row.error)}")
+
+
+def inferences(
+    model: Annotated[str, typer.Argument(help="The served model.")],
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many.")] = 20,
+    project: ProjectOption = None,
+    as_json: Json = False,
+) -> None:
+    """List the newest requests that a model answered, from the inference log; in JSON with their features.
+
+    Example: efficientai-toolkit mlops:inferences keypoints --count 5
+
+    Example: efficientai-toolkit mlops:inferences keypoints --json | jq '.[].features.outputs'
+    """
+    found = _client(project).inferences(model, count)
+    if as_json:
+        emit(found, True, "")
+        return
+    rows = [
+        {
+            "AT": row.at,
+            "VERSION": row.version,
+            "SIDE": row.side.value,
+            "STATUS": row.status,
+            "ROWS": row.features.get("rows", ""),
+            "MS": f"{1000 * row.latency_s:.1f}",
+            "MODEL MS": _ms(row.features.get("model_s")),
+            "REQUEST": row.request_id,
+        }
+        for row in found
+    ]
+    emit_table(rows, False, f"Nothing is logged of {model!r} yet.")
+
+
+def _ms(seconds: float | None) -> str:
+    return "" if seconds is None else f"{1000 * seconds:.1f}"
 
 
 def _client(project: str | None) -> MLOpsClient:
@@ -169,4 +222,5 @@ COMMANDS = {
     "mlops:canary": canary,
     "mlops:undeploy": undeploy,
     "mlops:list-deployments": list_deployments,
+    "mlops:inferences": inferences,
 }

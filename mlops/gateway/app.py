@@ -57,13 +57,13 @@ def create_app(platform: Platform) -> FastAPI:
     )
     add_error_handlers(app)
     for routes in (
+        inference_routes(platform),  # first, as routes are tried in order
+        v2_routes(platform),
+        scoring_routes(platform),
         status_routes(platform),
         project_routes(platform),
         run_routes(platform),
         deployment_routes(platform),
-        inference_routes(platform),
-        v2_routes(platform),
-        scoring_routes(platform),
         metrics_routes(platform),
         login_routes(platform, pages, sessions, Tickets()),
         dashboard_routes(platform, pages),

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from mlops import errors
+from mlops.serving.hangup import CallerGone
 
 STATUSES: Mapping[type[errors.MLOpsError], int] = {
     errors.ConfigError: 500,
@@ -36,6 +37,8 @@ STATUSES: Mapping[type[errors.MLOpsError], int] = {
 """A class without a row takes its nearest base's."""
 
 RETRY_AFTER_S = 1
+CALLER_GONE = 499
+"""As nginx has it; nobody reads it."""
 
 _TYPES = {400: "InvalidInput", 404: "NotFound", 405: "InvalidInput", 408: "InvalidInput", 413: "InvalidInput"}
 _REMEDIES = {
@@ -74,6 +77,7 @@ def unexpected_response(request_id: str) -> JSONResponse:
 
 def add_error_handlers(app: FastAPI) -> None:
     """Give every error of a route the one shape."""
+    app.add_exception_handler(CallerGone, _caller_gone)
     app.add_exception_handler(errors.MLOpsError, _platform_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -82,6 +86,10 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _platform_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.MLOpsError)  # noqa: S101 - registered for this class alone
     return error_response(error)
+
+
+async def _caller_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=CALLER_GONE)
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:

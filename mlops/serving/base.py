@@ -38,9 +38,10 @@ class ModelServer(Protocol):
     answer; a later call tries again. Ids are those of `Deployment`."""
 
     def deploy(self, deployment: Deployment, bento: Path, *, cpus: float, max_ongoing: int) -> None:
-        """Begin to serve the Bento's folder with `deployment.replicas` replicas, each with `cpus`
-        cores set aside and at most `max_ongoing` requests at a time. Of a deployment that is served
-        already the replica count is set, and no moment is without a replica that answers."""
+        """Begin to serve the Bento's folder with `deployment.replicas` replicas, or between that and
+        `most_replicas` as its load wants, each with `cpus` cores set aside and at most `max_ongoing`
+        requests at a time. Of a deployment that is served already the replica count is set, and no moment
+        is without a replica that answers."""
 
     def remove(self, deployment_id: int) -> None:
         """Begin to drain and stop; an unknown id is fine."""

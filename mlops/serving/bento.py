@@ -6,10 +6,12 @@ its settings for the whole process.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +21,9 @@ from mlops.errors import ConfigError, InvalidInput
 
 # Flavors that are data alone. Every other one may run code when it is loaded.
 SAFE_FLAVORS = frozenset({"onnx"})
+
+FORMAT = "2"
+"""Of a Bento's inside, as this release opens it."""
 
 _RUNTIMES = Path(__file__).parent / "runtimes"
 _ONNX_REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "pyyaml")
@@ -41,6 +46,11 @@ class BentoOrder:
     """Tells Bentos of the same model version apart; letters and digits."""
     allow_pickle: bool = False
     """Whether flavors that run code when loaded may be packaged."""
+    file_answer: str = ""
+    """`package.module:function` that answers whole files with the model's help (`runtimes.files`); its
+    package is copied from `code`."""
+    code: Path | None = None
+    """The project's folder."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,6 +74,17 @@ def folder(home: Path, bento: str) -> Path:
     if len(parts) != 2 or not all(re.fullmatch(r"[a-z0-9][a-z0-9._-]*", part) for part in parts):
         raise InvalidInput("bento", bento, "is not a Bento's tag", remedy="Deploy the model anew.")
     return home / "bentos" / parts[0] / parts[1]
+
+
+def is_usable(bento: Path) -> bool:
+    """Whether there is a Bento in that folder that this release opens; an earlier release's is made anew."""
+    import yaml
+
+    try:
+        labels = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))["labels"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return False
+    return bool(labels.get("format") == FORMAT)
 
 
 def discard(home: Path, bento: str) -> None:
@@ -91,7 +112,27 @@ def build(order: BentoOrder) -> str:
         package = _package_name(order)
         shutil.copytree(_RUNTIMES, context / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         shutil.copytree(order.model, context / "model")
-        return _build(order, context, package, _requirements(order.model, "onnx" in model.flavors))
+        _copy_code(order, context)
+        requirements = _requirements(order.model, "onnx" in model.flavors, _project_requirements(order))
+        return _build(order, context, package, requirements)
+
+
+def _copy_code(order: BentoOrder, context: Path) -> None:
+    from mlops.serving.runtimes.files import CODE, DECLARATION
+
+    if not order.file_answer:
+        return
+    package = order.file_answer.partition(":")[0].split(".")[0]
+    source = None if order.code is None else order.code / package
+    if source is None or not source.is_dir():
+        raise ConfigError(
+            f"`serving.files` of {order.project!r} names {order.file_answer!r},"
+            f" and the project has no folder {package!r}",
+            remedy="Name a function of a package in the project's folder, and register the project again.",
+        )
+    _check_files(source)
+    shutil.copytree(source, context / CODE / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    (context / DECLARATION).write_text(json.dumps({"answer": order.file_answer}), encoding="utf-8")
 
 
 def run_id_of(model: Path) -> str:
@@ -114,6 +155,7 @@ def _build(order: BentoOrder, context: Path, package: str, requirements: list[st
             "model": order.name,
             "version": str(order.version),
             "run": order.run_id,
+            "format": FORMAT,
             **order.labels,
         },
         include=["**"],
@@ -128,14 +170,14 @@ def _build(order: BentoOrder, context: Path, package: str, requirements: list[st
     return str(bento.tag)
 
 
-def open_service(bento: Path, threads: int) -> Any:
+def open_service(bento: Path, threads: int, providers: Sequence[str] = ()) -> Any:
     """The inner service object of the Bento in that folder: `predict(inputs)` answers nested lists by
     name, and raises an error with `mlops_problem` on an input that the signature does not take.
-    `threads` are used for one answer."""
+    `threads` are used for one answer, of ONNX Runtime's execution `providers` the first that is installed."""
     import bentoml
 
     inner = bentoml.load(str(bento)).inner
-    inner.threads = threads
+    inner.threads, inner.providers = threads, tuple(providers)
     return inner()
 
 
@@ -149,30 +191,39 @@ def _check_flavors(order: BentoOrder, flavors: set[str]) -> None:
     )
 
 
-def _check_files(model: Path) -> None:
-    for path in model.rglob("*"):
+def _check_files(folder: Path) -> None:
+    for path in folder.rglob("*"):
         if path.is_symlink():
             raise InvalidInput(
                 "model",
-                path.relative_to(model),
+                path.relative_to(folder),
                 "is a symbolic link",
-                remedy="Log real files with the model.",
+                remedy="Keep real files there.",
             )
 
 
-def _requirements(model: Path, is_onnx: bool) -> list[str]:
-    """Pinned to what is installed here, where the model was just read; of the model's own list only
-    plain names with versions are taken, so that no option or address gets into a build file."""
+def _requirements(model: Path, is_onnx: bool, further: Sequence[str]) -> list[str]:
+    """Pinned to what is installed here, where the model was just read; of the model's and the project's own
+    lists only plain names with versions are taken, so that no option or address gets into a build file."""
     found = {name: _pinned(name) for name in (_ONNX_REQUIREMENTS if is_onnx else _PYFUNC_REQUIREMENTS)}
     stated = model / "requirements.txt"
-    if not is_onnx and stated.is_file():
-        for line in stated.read_text(encoding="utf-8").splitlines():
-            plain = re.fullmatch(
-                r"([A-Za-z0-9][A-Za-z0-9._-]*)((?:[<>=!~]=?[A-Za-z0-9.*+!]+,?)*)", line.strip()
-            )
-            if plain:
-                found.setdefault(plain[1].lower(), plain[0])
+    lines = stated.read_text(encoding="utf-8").splitlines() if stated.is_file() and not is_onnx else []
+    for line in (*lines, *further):
+        plain = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)((?:[<>=!~]=?[A-Za-z0-9.*+!]+,?)*)", line.strip())
+        if plain:
+            found.setdefault(plain[1].lower(), plain[0])
     return list(found.values())
+
+
+def _project_requirements(order: BentoOrder) -> list[str]:
+    """What the code that answers files needs: the project's own dependencies."""
+    stated = None if order.code is None else order.code / "pyproject.toml"
+    if not order.file_answer or stated is None or not stated.is_file():
+        return []
+    try:
+        return list(tomllib.loads(stated.read_text(encoding="utf-8"))["project"].get("dependencies", []))
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"pyproject.toml of {order.project!r} cannot be read: {error}") from error
 
 
 def _pinned(name: str) -> str:

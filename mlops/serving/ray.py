@@ -29,6 +29,8 @@ _NAMESPACE = "mlops"
 _PROBE_TIMEOUT, _CALL_TIMEOUT, _CONNECT_TIMEOUT = 1.0, 8.0, 60.0
 _HEALTH_PERIOD, _HEALTH_TIMEOUT, _DRAIN = 2.0, 10.0, 10.0
 _CONSTRUCTOR_TRIES = 2
+# Requests at a time that keep a replica's two threads busy, and how long, in s, more or less must last.
+_TARGET_ONGOING, _GROW_AFTER, _SHRINK_AFTER = 3, 3.0, 60.0
 
 
 class RayModelServer:
@@ -195,7 +197,7 @@ def _run(name: str, deployment: Deployment, order: ReplicaOrder, cpus: float, ma
 
     @serve.deployment(
         name=f"{deployment.model}-{deployment.version}",
-        num_replicas=deployment.replicas,
+        **_scale(deployment),
         ray_actor_options={"num_cpus": cpus},
         max_ongoing_requests=max_ongoing,
         max_surge_percent=100,
@@ -216,6 +218,21 @@ def _run(name: str, deployment: Deployment, order: ReplicaOrder, cpus: float, ma
         wait_for_ingress_deployment_creation=False,
         wait_for_applications_running=False,
     )
+
+
+def _scale(deployment: Deployment) -> dict[str, Any]:
+    if deployment.most_replicas is None:
+        return {"num_replicas": deployment.replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": deployment.replicas,
+            "max_replicas": deployment.most_replicas,
+            "initial_replicas": deployment.replicas,
+            "target_ongoing_requests": _TARGET_ONGOING,
+            "upscale_delay_s": _GROW_AFTER,
+            "downscale_delay_s": _SHRINK_AFTER,
+        }
+    }
 
 
 def _delete(name: str) -> None:

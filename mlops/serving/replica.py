@@ -6,13 +6,16 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,10 +23,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mlops.serving import scoring, v2
-from mlops.serving.headers import HEADER_LENGTH, MODEL_HEADER, SECRET_HEADER, VERSION_HEADER
+from mlops.errors import MLOpsError
+from mlops.serving import features, scoring, v2
+from mlops.serving.hangup import CallerGone, unless_gone
+from mlops.serving.headers import (
+    FEATURES_HEADER,
+    HEADER_LENGTH,
+    LOG_HEADER,
+    MODEL_HEADER,
+    SECRET_HEADER,
+    VERSION_HEADER,
+)
+from mlops.serving.runtimes.runtime import as_lists
 
 _JSON, _BINARY = "application/json", "application/octet-stream"
+_NO_FILES = frozenset({_JSON, "multipart/form-data"})
+"""Content types that are no whole file; a caller's client may call a file anything else."""
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of the largest request body that a replica reads."""
@@ -34,17 +49,26 @@ _log = logging.getLogger(__name__)
 class Predictor(Protocol):
     """A Bento's inner service object."""
 
-    def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Nested lists by name, in and out; an error with `mlops_problem` means a wrong input."""
+    def check(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Nested lists or arrays as the arrays that `run` takes; an error with `mlops_problem` names what the
+        signature does not take."""
 
-    def compute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Arrays by name, in and out; raises as `predict` does."""
+    takes_files: bool
+
+    def answer_file(
+        self, body: bytes, infer: Callable[[Mapping[str, Any]], dict[str, Array]]
+    ) -> dict[str, Any]:
+        """What the project makes of a whole file, where the model `takes_files`; `infer` asks the model.
+        Raises as `check` does for a file that it does not take."""
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """What the model makes of them."""
 
     def signature(self) -> dict[str, Any]:
         """`inputs` and `outputs`: lists of arrays with name, dtype and shape."""
 
 
-Protocolled = Callable[[Predictor, bytes, Mapping[str, str]], Response]
+Array = NDArray[Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -81,19 +105,22 @@ class RequestRefused(Exception):
 
 def open_replica(bento: Path, options: ReplicaOptions) -> ASGIApp:
     """The application of the Bento in that folder."""
+    from mlops.hardware.compute import which_compute
     from mlops.serving.bento import open_service
 
-    return create_app(open_service(bento, options.threads), options)
+    providers = which_compute().onnx_providers()
+    return create_app(open_service(bento, options.threads, providers), options)
 
 
 def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
     """`POST /predict`, `/v2/infer` and `/v2/metadata` (Open Inference Protocol), `/invocations` (MLflow's
     scoring protocol), and `GET /healthz`, for holders of the secret only.
 
-    /predict answers 200 with `{"outputs": {name: nested lists}}`; 400 on a body that is not JSON, 401 without
-    the secret, 404, 405, 413 on a body over the cap, 415 on another content type, 422 on an input that
-    the signature does not take, 500 when the model fails. Every error is
-    `{"error": {"type", "message", "remedy", "fields"}}`.
+    /predict takes `{"inputs": {name: nested lists}}`, or a whole file where the model takes some, and answers
+    200 with `{"outputs": {name: nested lists}}`, or with what the project makes of the file; 400 on a body
+    that is not JSON, 401 without the secret, 404, 405, 413 on a body over the cap, 415 on another content
+    type, 422 on an input that the signature, or a file that the project, does not take, 500 when the model
+    fails. Every error is `{"error": {"type", "message", "remedy", "fields"}}`.
     """
     pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="predict")
 
@@ -101,23 +128,35 @@ def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
         async def endpoint(request: Request) -> Response:
             _check_content_type(request, content_types)
             body = await _read(request, options.max_body)
-            work = partial(protocol, model, body, request.headers)
-            return await asyncio.get_running_loop().run_in_executor(pool, work)
+            work = partial(_answer, protocol, model, body, request.headers)
+            # What waits for a thread and has no caller any more is not begun.
+            return await unless_gone(request.receive, asyncio.get_running_loop().run_in_executor(pool, work))
 
         return endpoint
+
+    ask, ask_file = answers(_predict, _JSON), answers(_predict_file)
+
+    async def predict(request: Request) -> Response:
+        is_file = model.takes_files and _content_type(request.headers) not in _NO_FILES
+        return await (ask_file if is_file else ask)(request)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     app = Starlette(
         routes=[
-            Route("/predict", answers(_predict, _JSON), methods=["POST"]),
+            Route("/predict", predict, methods=["POST"]),
             Route("/v2/infer", answers(_infer, _JSON, _BINARY), methods=["POST"]),
             Route("/invocations", answers(_invoke, _JSON, "text/csv"), methods=["POST"]),
             Route("/v2/metadata", answers(_describe, _JSON), methods=["POST"]),
             Route("/healthz", healthz),
         ],
-        exception_handlers={RequestRefused: _refuse, HTTPException: _refuse_http, Exception: _fail},
+        exception_handlers={
+            RequestRefused: _refuse,
+            HTTPException: _refuse_http,
+            CallerGone: _hang_up,
+            Exception: _fail,
+        },
     )
     return _SecretGate(app, options.secret)
 
@@ -158,8 +197,9 @@ async def _close(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _check_content_type(request: Request, taken: Sequence[str]) -> None:
+    """Refuse what is none of `taken`, if there are some."""
     given = _content_type(request.headers)
-    if given not in taken:
+    if taken and given not in taken:
         raise RequestRefused(
             415,
             f"a body of type {given[:80]!r} is not taken",
@@ -188,23 +228,79 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _predict(model: Predictor, body: bytes, _: Mapping[str, str]) -> Response:
-    return _as_json({"outputs": _asked(model.predict, _inputs(body))})
+@dataclass(slots=True)
+class _Inference:
+    """One request's use of the model, and what it leaves for the log."""
+
+    model: Predictor
+    inputs: Mapping[str, Array] | None = None
+    outputs: Mapping[str, Array] | None = None
+    seconds: float = 0.0
+
+    def ask(self, given: Mapping[str, Any]) -> dict[str, Array]:
+        """What the model answers; its problems as errors of ours."""
+        with _problems_told():
+            self.inputs = self.model.check(given)
+            began = time.perf_counter()
+            outputs = self.model.run(self.inputs)
+            self.seconds += time.perf_counter() - began
+        self.outputs = outputs
+        return outputs
 
 
-def _describe(model: Predictor, _: bytes, __: Mapping[str, str]) -> Response:
-    signature = model.signature()
+@contextmanager
+def _problems_told() -> Iterator[None]:
+    """What the model's or the project's own code raises, as errors of ours."""
+    try:
+        yield
+    except RequestRefused:
+        raise
+    except MLOpsError as error:
+        raise RequestRefused(422, error.message, error.remedy, {}, type(error).__name__) from None
+    except Exception as error:  # noqa: BLE001 - such code may fail in any way
+        problem = getattr(error, "mlops_problem", None)
+        if problem is None:
+            _log.exception("predict failed")
+            raise _model_failed() from None
+        raise RequestRefused(
+            422, f"{problem['field']}: {problem['problem']}", problem["remedy"], {"field": problem["field"]}
+        ) from None
+
+
+Protocolled = Callable[[_Inference, bytes, Mapping[str, str]], Response]
+
+
+def _answer(protocol: Protocolled, model: Predictor, body: bytes, headers: Mapping[str, str]) -> Response:
+    inference = _Inference(model)
+    response = protocol(inference, body, headers)
+    if LOG_HEADER in headers and inference.inputs is not None and inference.outputs is not None:
+        told = features.told(inference.inputs, inference.outputs, inference.seconds)
+        response.headers[FEATURES_HEADER] = told
+    return response
+
+
+def _predict(inference: _Inference, body: bytes, _: Mapping[str, str]) -> Response:
+    return _as_json({"outputs": as_lists(inference.ask(_inputs(body)))})
+
+
+def _predict_file(inference: _Inference, body: bytes, _: Mapping[str, str]) -> Response:
+    with _problems_told():
+        return _as_json({"outputs": inference.model.answer_file(body, inference.ask)})
+
+
+def _describe(inference: _Inference, _: bytes, __: Mapping[str, str]) -> Response:
+    signature = inference.model.signature()
     return _as_json({side: v2.tensors(signature[side]) for side in ("inputs", "outputs")})
 
 
-def _infer(model: Predictor, body: bytes, headers: Mapping[str, str]) -> Response:
+def _infer(inference: _Inference, body: bytes, headers: Mapping[str, str]) -> Response:
     stated = headers.get(HEADER_LENGTH)
     try:
         if stated is not None and not stated.isdecimal():
             raise v2.Malformed(HEADER_LENGTH, f"{stated[:20]!r} is no number of bytes")
-        inference = v2.read_request(body, None if stated is None else int(stated))
+        request = v2.read_request(body, None if stated is None else int(stated))
         answer, header = v2.write_answer(
-            _asked(model.compute, inference.inputs), inference,
+            inference.ask(request.inputs), request,
             model=headers.get(MODEL_HEADER, ""), version=headers.get(VERSION_HEADER, ""),
         )  # fmt: skip
     except v2.Malformed as problem:
@@ -216,30 +312,17 @@ def _infer(model: Predictor, body: bytes, headers: Mapping[str, str]) -> Respons
     return Response(answer, headers={HEADER_LENGTH: str(header)}, media_type=_BINARY)
 
 
-def _invoke(model: Predictor, body: bytes, headers: Mapping[str, str]) -> Response:
+def _invoke(inference: _Inference, body: bytes, headers: Mapping[str, str]) -> Response:
     try:
-        inputs = scoring.read_invocation(body, _content_type(headers), model.signature()["inputs"])
+        signature = inference.model.signature()["inputs"]
+        inputs = scoring.read_invocation(body, _content_type(headers), signature)
     except scoring.Unreadable as problem:
         raise RequestRefused(400, str(problem), "Send what `mlflow models serve` takes.") from None
-    return _as_json(scoring.write_predictions(_asked(model.predict, inputs)))
+    return _as_json(scoring.write_predictions(as_lists(inference.ask(inputs))))
 
 
 def _as_json(content: dict[str, Any]) -> Response:
     return Response(json.dumps(content, allow_nan=False, separators=(",", ":")), media_type=_JSON)
-
-
-def _asked(verb: Callable[[dict[str, Any]], dict[str, Any]], inputs: dict[str, Any]) -> dict[str, Any]:
-    """What the model answers; its problems as errors of ours."""
-    try:
-        return verb(inputs)
-    except Exception as error:  # noqa: BLE001 - a model's own code may fail in any way
-        problem = getattr(error, "mlops_problem", None)
-        if problem is None:
-            _log.exception("predict failed")
-            raise _model_failed() from None
-        raise RequestRefused(
-            422, f"{problem['field']}: {problem['problem']}", problem["remedy"], {"field": problem["field"]}
-        ) from None
 
 
 def _inputs(body: bytes) -> dict[str, Any]:
@@ -280,6 +363,10 @@ def _refuse_http(_: Request, error: Exception) -> Response:
         kind=kind,
     )
     return JSONResponse(shape.body, error.status_code, dict(error.headers or {}))
+
+
+def _hang_up(_: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
 
 
 def _fail(_: Request, error: Exception) -> Response:

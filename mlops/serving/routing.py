@@ -24,12 +24,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from mlops.entities import Deployment, DeploymentState, Endpoint, Replica, Target
 from mlops.errors import DeploymentNotFound, InvalidInput, ServiceError, ServiceUnavailable
 from mlops.serving.headers import (
+    FEATURES_HEADER,
     HEADER_LENGTH,
+    LOG_HEADER,
     MODEL_HEADER,
     REQUEST_ID_HEADER,
     SECRET_HEADER,
     VERSION_HEADER,
 )
+from mlops.serving.inference_log import InferenceLog
 from mlops.store.notify import ROUTES
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
@@ -37,12 +40,20 @@ from mlops.store.traffic import Traffic
 log = logging.getLogger(__name__)
 
 _JSON = {"Content-Type": "application/json"}
+_LOGGED = {LOG_HEADER: "1"}
+_QUESTIONS = frozenset({"/v2/metadata"})
+"""What replicas are asked of the model itself."""
+_NONE = 503
+"""The status of no answer."""
+_MOST_HEADER = 16 * 1024
 
 # Shorter than any server's own keep-alive time-out, so that a pooled connection is not one that
 # the replica is just closing.
 _KEEP_ALIVE_S = 4.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
+LONGEST_S = 30.0
+"""After this an answer is not waited for any longer."""
 _REPORT_S = 1.0
 _MOST_SHADOWED = 16
 """Requests that shadows work on at a time; more are not shown to them."""
@@ -64,6 +75,8 @@ class Answer:
     """Of the model that answered."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """What the protocol needs beside the body."""
+    features: str | None = None
+    """Of inputs and outputs, as JSON, where they go into the log."""
 
 
 @dataclass(slots=True)
@@ -81,15 +94,24 @@ class Load:
 class _Request:
     body: bytes
     id: str
+    deadline_s: float
     until: float
     """The deadline, by the loop's clock."""
     path: str
     headers: Mapping[str, str]
+    logged: bool = False
 
 
 @dataclass(slots=True)
-class _Counted:
-    failed: bool = False
+class _Asked:
+    """One deployment's part in a request."""
+
+    answer: Answer | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it gave no answer, or one that the caller is not to blame for."""
+        return self.answer is None or self.answer.status >= 500
 
 
 class Router:
@@ -104,7 +126,7 @@ class Router:
         *,
         database_url: str,
         replica_secret: str,
-        deadline_s: float = 30.0,
+        deadline_s: float = LONGEST_S,
         reload_every_s: float = 5.0,
     ) -> None:
         self._store = store
@@ -120,6 +142,7 @@ class Router:
         self._turn = 0
         self._traffic: dict[int, Traffic] = {}
         self._loads: dict[int, Load] = {}
+        self._log = InferenceLog()
         self._shadowed: set[asyncio.Task[None]] = set()
         self._reporting: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -130,6 +153,7 @@ class Router:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_field_size=_MOST_HEADER,
             timeout=aiohttp.ClientTimeout(total=None),  # the deadline is ours, over all tries
         )
         self._following = asyncio.create_task(self._follow(), name="routes")
@@ -142,7 +166,7 @@ class Router:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        await self._tell_traffic()
+        await self._tell()
         if self._load is not None:  # a thread cannot be cancelled, and holds a connection
             await asyncio.wait([self._load], timeout=_LONGEST_PAUSE_S)
         if self._session is not None:
@@ -152,6 +176,11 @@ class Router:
         """URLs of the known replicas, for status pages and tests."""
         found = self._routes.get((project, model))
         return tuple(replica.url for replica in found.champion.replicas) if found else ()
+
+    @property
+    def unlogged(self) -> int:
+        """Inferences that were to be logged and were dropped, since they could not be written in time."""
+        return self._log.dropped
 
     def loads(self) -> list[Load]:
         """What each deployment that is routed answered since `start`, by project and model."""
@@ -168,9 +197,11 @@ class Router:
         path: str = "/predict",
         headers: Mapping[str, str] | None = None,
         version: int | None = None,
+        deadline_s: float | None = None,
     ) -> Answer:
         """Have a replica answer `{"inputs": …}` with `{"outputs": …}`, or what else it takes at `path`, with
-        `headers` beside the body. With a `version`, the champion or canary of that version answers alone.
+        `headers` beside the body. With a `version`, the champion or canary of that version answers alone. The
+        deadline may be sooner than the router's.
 
         A canary answers its share of the callers: the same `caller` always or never, callers without a name
         by chance. Where it fails, the champion answers. A shadow is asked, too, and not waited for.
@@ -179,16 +210,18 @@ class Router:
         or the deployment is still on its way; `ServiceError` when a replica breaks its contract.
         An error of the caller's (4xx, in the one shape) is an `Answer`.
         """
-        until = asyncio.get_running_loop().time() + self._deadline_s
-        request = _Request(body, request_id, until, path, headers or _JSON)
+        deadline_s = min(self._deadline_s, deadline_s or self._deadline_s)
+        until = asyncio.get_running_loop().time() + deadline_s
         try:
             async with asyncio.timeout_at(until):
                 endpoint = self._routes.get((project, model)) or await self._find((project, model))
+            logged = path not in _QUESTIONS and self._log.wants((project, model), endpoint.log_share)
+            request = _Request(body, request_id, deadline_s, until, path, headers or _JSON, logged)
             if version is not None:
                 return await self._champion(_of_version(endpoint, version), request)
             return await self._infer(endpoint, request, caller)
         except TimeoutError:
-            raise _unavailable(model, f"no answer within {self._deadline_s:g} s") from None
+            raise _unavailable(model, f"no answer within {deadline_s:g} s") from None
 
     async def reload(self) -> None:
         """Read the routes anew; raises `ServiceUnavailable` and keeps the old ones without Postgres.
@@ -218,7 +251,7 @@ class Router:
 
     async def _champion(self, target: Target, request: _Request) -> Answer:
         deployment, tried = target.deployment, set[str]()
-        with self._counted(deployment) as counted:
+        with self._counted(deployment, request) as asked:
             async with asyncio.timeout_at(request.until):
                 answer = await self._answer_of(target, request, tried)
                 if answer is None:  # its replicas may have moved
@@ -227,7 +260,7 @@ class Router:
                     answer = await self._answer_of(self._moved(target), request, tried)
             if answer is None:
                 raise _unavailable(deployment.model, f"none of its {len(tried)} replicas can be reached")
-            counted.failed = answer.status >= 500
+            asked.answer = answer
             return answer
 
     def _routed(self) -> set[int]:
@@ -247,7 +280,7 @@ class Router:
 
     async def _spared(self, canary: Target, request: _Request) -> Answer | None:
         """The canary's answer; None where it fails, which the caller is spared."""
-        until = request.until - (1 - _CANARY_SHARE) * self._deadline_s
+        until = request.until - (1 - _CANARY_SHARE) * request.deadline_s
         try:
             return await self._beside(canary, request, until)
         except (ServiceError, TimeoutError) as error:
@@ -260,11 +293,10 @@ class Router:
 
     async def _beside(self, target: Target, request: _Request, until: float) -> Answer | None:
         """What a canary or a shadow answers; None where it fails."""
-        with self._counted(target.deployment) as counted:
+        with self._counted(target.deployment, request) as asked:
             async with asyncio.timeout_at(until):
-                answer = await self._answer_of(target, request, set())
-            counted.failed = answer is None or answer.status >= 500
-        return None if counted.failed else answer
+                asked.answer = await self._answer_of(target, request, set())
+        return None if asked.failed else asked.answer
 
     async def _answer_of(self, target: Target, request: _Request, tried: set[str]) -> Answer | None:
         """The answer of the first replica that can be reached; None where none can."""
@@ -276,29 +308,37 @@ class Router:
         return None
 
     @contextlib.contextmanager
-    def _counted(self, deployment: Deployment) -> Iterator[_Counted]:
-        """Count what is answered inside, and how long it takes; a caller that hangs up is not counted."""
-        counted, began = _Counted(), time.perf_counter()
+    def _counted(self, deployment: Deployment, request: _Request) -> Iterator[_Asked]:
+        """Count, and log, what is answered inside, and how long it takes; a caller that hangs up is not
+        counted, nor is a question about the model itself."""
+        asked, began = _Asked(), time.perf_counter()
+        if request.path in _QUESTIONS:
+            yield asked
+            return
         load = self._loads.setdefault(deployment.id, Load(deployment))
         load.deployment = deployment  # its side may have changed
         load.under_way += 1
         try:
-            yield counted
+            yield asked
         except asyncio.CancelledError:
             raise
         except BaseException:
-            self._count(load, began, failed=True)
+            self._count(load, request, began, None)
             raise
         else:
-            self._count(load, began, failed=counted.failed)
+            self._count(load, request, began, asked.answer)
         finally:
             load.under_way -= 1
 
-    def _count(self, load: Load, began: float, *, failed: bool) -> None:
+    def _count(self, load: Load, request: _Request, began: float, answer: Answer | None) -> None:
         seconds = time.perf_counter() - began
+        status = _NONE if answer is None else answer.status
         load.seconds += seconds
         for traffic in (load.traffic, self._traffic.setdefault(load.deployment.id, Traffic())):
-            traffic.record(seconds, failed=failed)
+            traffic.record(seconds, failed=status >= 500)
+        if request.logged:
+            features = None if answer is None else answer.features
+            self._log.offer(load.deployment, request.id, status, seconds, features)
 
     async def _find(self, key: Key) -> Endpoint:
         await self.reload()
@@ -335,6 +375,7 @@ class Router:
                     REQUEST_ID_HEADER: request.id,
                     MODEL_HEADER: deployment.model,
                     VERSION_HEADER: str(deployment.version),
+                    **(_LOGGED if request.logged else {}),
                 },
                 allow_redirects=False,
             ) as response:
@@ -351,7 +392,17 @@ class Router:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(_REPORT_S)
-            await self._tell_traffic()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        """Write down what was answered since the last time."""
+        await self._tell_traffic()
+        rows = self._log.take()
+        try:
+            await asyncio.to_thread(self._store.inferences.add, rows)
+        except (ServiceUnavailable, SQLAlchemyError) as error:
+            log.warning("%s inferences are logged later: %s", len(rows), str(error).splitlines()[0])
+            self._log.put_back(rows)
 
     async def _tell_traffic(self) -> None:
         told, self._traffic = self._traffic, {}
@@ -411,7 +462,7 @@ def _judge(
     if status == 503 or (status == 404 and not in_our_shape):
         return None  # draining, or a port that has become another program's
     if in_our_shape and status not in (401, 403):
-        return Answer(status, content, kind, deployment.version, beside)
+        return Answer(status, content, kind, deployment.version, beside, headers.get(FEATURES_HEADER))
     raise ServiceError(
         f"a replica of model {deployment.model!r} answered {status} ({kind}) instead of outputs",
         remedy=f"Read `efficientai-toolkit mlops:logs ray`, or deploy {deployment.model} again.",

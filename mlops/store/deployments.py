@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from mlops.entities import Deployment, DeploymentState, Endpoint, Replica, Side, Target
 from mlops.errors import DeploymentNotFound, InvalidInput
 from mlops.store.notify import DEPLOYMENTS, ROUTES
-from mlops.store.tables import deployments, followed_aliases, replicas
+from mlops.store.tables import deployments, followed_aliases, projects, replicas
 
 _GOING = (DeploymentState.STOPPING.value, DeploymentState.FAILED.value)
 
@@ -42,21 +42,23 @@ class Deployments:
         version: int,
         replica_count: int,
         *,
+        most: int | None = None,
         side: Side = Side.CHAMPION,
         weight: int = 0,
         quota: int | None = None,
     ) -> Deployment:
-        """Ask for a version to serve; the worker is told. A version that serves already, or is on
-        its way, is not started twice: its replica count, side and weight are set, and what it replaces on
-        that side goes, so that the last wish holds. Earlier failures are stopped, too: the worker discards
-        what they left. The previous champion goes as a new version comes: the machine holds two, not three.
+        """Ask for a version to serve; the worker is told. A version that serves already, or is on its way, is
+        not started twice: its replica count (growing to `most` with its load), side and weight are set, and
+        what it replaces on that side goes, so that the last wish holds. Earlier failures are stopped: the
+        worker discards what they left. The previous champion goes as a new version comes: the machine holds
+        two, not three.
 
         Raises `InvalidInput` when the project's models would have more than `quota` replicas, for a canary
         or shadow of a model that has no champion, and for one that is the champion."""
         with self._engine.begin() as connection:
             _lock(connection, project)
             if quota is not None:
-                _check_quota(connection, project, model, side, replica_count, quota)
+                _check_quota(connection, project, model, side, most or replica_count, quota)
             of_model = (deployments.c.project == project) & (deployments.c.model == model)
             _stop(connection, of_model & (deployments.c.state == DeploymentState.FAILED.value))
             rows = _of(connection, project, model)
@@ -70,7 +72,7 @@ class Deployments:
             if row is None:
                 statement = insert(deployments).values(
                     project=project, model=model, version=version, state=DeploymentState.PENDING.value,
-                    replicas=replica_count, side=side.value, weight=weight,
+                    replicas=replica_count, most_replicas=most, side=side.value, weight=weight,
                 )  # fmt: skip
             else:
                 if side is Side.CHAMPION:
@@ -78,7 +80,13 @@ class Deployments:
                 statement = (
                     update(deployments)
                     .where(deployments.c.id == row.id)
-                    .values(replicas=replica_count, side=side.value, weight=weight, updated_at=func.now())
+                    .values(
+                        replicas=replica_count,
+                        most_replicas=most,
+                        side=side.value,
+                        weight=weight,
+                        updated_at=func.now(),
+                    )
                 )
             row = connection.execute(statement.returning(deployments)).one()
             _notify(connection, DEPLOYMENTS)
@@ -311,21 +319,29 @@ class Deployments:
     def routes(self) -> dict[tuple[str, str], Endpoint]:
         """(project, model) -> what answers there: of each side the newest deployment that runs and has
         replicas. A model without such a champion is absent."""
+        share = projects.c.settings["serving"]["log_share"].as_float()
         statement = (
-            select(deployments, func.array_agg(replicas.c.url).label("urls"))
+            select(
+                deployments,
+                func.array_agg(replicas.c.url).label("urls"),
+                func.min(share).label("log_share"),
+            )
             .join(replicas, replicas.c.deployment_id == deployments.c.id)
+            .join(projects, projects.c.name == deployments.c.project)
             .where(deployments.c.state == DeploymentState.RUNNING.value)
             .group_by(deployments.c.id)
             .order_by(deployments.c.id)
         )
         found: dict[tuple[str, str], dict[str, Target]] = {}
+        shares: dict[tuple[str, str], float] = {}
         with self._engine.connect() as connection:
             for row in connection.execute(statement):
                 listening = tuple(Replica(row.id, url) for url in sorted(row.urls))
-                sides = found.setdefault((row.project, row.model), {})
-                sides[row.side] = Target(_deployment(row), listening)
+                key = (row.project, row.model)
+                found.setdefault(key, {})[row.side] = Target(_deployment(row), listening)
+                shares[key] = 1.0 if row.log_share is None else row.log_share
         return {
-            key: Endpoint(sides[Side.CHAMPION], sides.get(Side.CANARY), sides.get(Side.SHADOW))
+            key: Endpoint(sides[Side.CHAMPION], sides.get(Side.CANARY), sides.get(Side.SHADOW), shares[key])
             for key, sides in found.items()
             if Side.CHAMPION in sides
         }
@@ -341,7 +357,11 @@ def _check_quota(
 ) -> None:
     # Champions replace each other, so the newest counts; what is kept to roll back to does not.
     others = (
-        select(deployments.c.model, deployments.c.side, deployments.c.replicas)
+        select(
+            deployments.c.model,
+            deployments.c.side,
+            func.coalesce(deployments.c.most_replicas, deployments.c.replicas).label("most"),
+        )
         .where(
             deployments.c.project == project,
             (deployments.c.model != model) | (deployments.c.side != side.value),
@@ -350,7 +370,7 @@ def _check_quota(
         )
         .order_by(deployments.c.id)
     )
-    newest = {(row.model, row.side): row.replicas for row in connection.execute(others)}
+    newest = {(row.model, row.side): row.most for row in connection.execute(others)}
     left = quota - sum(newest.values())
     if replica_count > left:
         raise InvalidInput(
@@ -461,6 +481,7 @@ def _deployment(row: Row[Any]) -> Deployment:
         version=row.version,
         state=DeploymentState(row.state),
         replicas=row.replicas,
+        most_replicas=row.most_replicas,
         url=f"/projects/{row.project}/models/{row.model}/predict",
         created_at=row.created_at,
         updated_at=row.updated_at,

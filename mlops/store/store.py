@@ -9,6 +9,7 @@ from mlops.errors import ServiceUnavailable
 from mlops.store.audit import Audit
 from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
+from mlops.store.inferences import Inferences
 from mlops.store.projects import Projects
 from mlops.store.runs import Runs
 from mlops.store.tokens import Tokens
@@ -28,6 +29,7 @@ class Store:
         self.runs = Runs(self._engine)
         self.audit = Audit(self._engine)
         self.traffic = TrafficLog(self._engine)
+        self.inferences = Inferences(self._engine)
 
     def upgrade(self) -> None:
         """Bring the tables to the newest migration; safe from several processes at once."""

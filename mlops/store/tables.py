@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -55,6 +56,7 @@ deployments = Table(
     Column("version", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("replicas", Integer, nullable=False),
+    Column("most_replicas", Integer),
     Column("bento", Text, nullable=False, server_default=""),
     Column("error", Text, nullable=False, server_default=""),
     Column("side", Text, nullable=False, server_default="champion"),
@@ -89,6 +91,23 @@ traffic = Table(
     Column("requests", Integer, nullable=False),
     Column("errors", Integer, nullable=False),
     Column("latencies", ARRAY(Integer), nullable=False),  # requests by bucket, as traffic.EDGES_S has them
+)
+
+# A sample of what endpoints were asked and answered, as features.
+inferences = Table(
+    "inferences",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("latency_s", Double, nullable=False),
+    Column("features", JSONB),
+    Index("inferences_of_model", "project", "model", "at"),
 )
 
 runs = Table(

@@ -64,7 +64,9 @@ class AliasFollower:
             if running:
                 self._store.deployments.promote(project, model, version)
             else:
-                self._store.deployments.want(project, model, version, champion.replicas)
+                self._store.deployments.want(
+                    project, model, version, champion.replicas, most=champion.most_replicas
+                )
         except InvalidInput as error:
             log.warning("alias champion of %s/%s: %s", project, model, error.message)
             return False

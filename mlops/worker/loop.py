@@ -11,6 +11,7 @@ from mlops.store.store import Store
 from mlops.worker.aliases import AliasFollower
 from mlops.worker.guard import CanaryGuard
 from mlops.worker.heartbeat import Heartbeat
+from mlops.worker.housekeeping import Housekeeping
 from mlops.worker.index import RunIndex
 from mlops.worker.journals import Journals
 from mlops.worker.presence import Presence
@@ -51,6 +52,7 @@ class Loop:
         self._journals = journals
         self._aliases = aliases
         self._guard = CanaryGuard(store)
+        self._housekeeping = Housekeeping(store)
         self._index_due = self._endpoints_due = 0.0
         self._migrated = False
         self._stopping = False
@@ -96,6 +98,7 @@ class Loop:
         if self._aliases is not None:
             self._aliases.look()
         self._guard.look()
+        self._housekeeping.look()
 
     def _wait(self, seconds: float) -> None:
         # In short pieces, so that a signal is obeyed soon.

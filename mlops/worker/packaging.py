@@ -45,6 +45,10 @@ class PackagingOrder:
     scratch: str
     """The child's folder for temporary files; it goes with the child, however that ends."""
     allow_pickle: bool = False
+    file_answer: str = ""
+    """The project's function that answers files with this model's help."""
+    code: str = ""
+    """The project's folder, where that function's package lies."""
     download: str = DOWNLOAD
     """Import path of `download(config, project, model, version, folder) -> folder`."""
 
@@ -77,7 +81,9 @@ class Packager:
         """Delete what the children of an earlier worker, killed with it, have left behind."""
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def submit(self, deployment: Deployment, *, allow_pickle: bool) -> None:
+    def submit(
+        self, deployment: Deployment, *, allow_pickle: bool, file_answer: str = "", code: Path | None = None
+    ) -> None:
         """Queue a deployment, unless it is queued or running already."""
         if deployment.id in self.under_way:
             return
@@ -91,6 +97,8 @@ class Packager:
                 home=str(self._home),
                 scratch=str(self._scratch / str(deployment.id)),
                 allow_pickle=allow_pickle,
+                file_answer=file_answer,
+                code=str(code or ""),
                 download=self._download,
             )
         )
@@ -224,6 +232,8 @@ def _package(order: PackagingOrder) -> str:
                 run_id=run_id_of(model),
                 build=str(order.deployment),
                 allow_pickle=order.allow_pickle,
+                file_answer=order.file_answer,
+                code=Path(order.code) if order.code else None,
             )
         )
 

@@ -16,7 +16,7 @@ from typing import Any
 from mlops.entities import Deployment, DeploymentState, Side
 from mlops.errors import ProjectNotFound, ServiceUnavailable
 from mlops.serving.base import ModelServer, Phase, Served
-from mlops.serving.bento import discard, folder
+from mlops.serving.bento import discard, folder, is_usable
 from mlops.store.store import Store
 from mlops.worker.packaging import Packager
 
@@ -58,7 +58,7 @@ class Reconciler:
         self._bentos = bentos
         self._start_timeout = start_timeout_s
         self._room_after = room_after_s
-        self._asked: dict[int, int] = {}  # deployment -> replicas asked of the server in this session
+        self._asked: dict[int, str] = {}  # deployment -> its scale, as asked of the server in this session
         self._since: dict[int, float] = {}  # deployment -> when it was first seen STARTING
         self.moving = False
 
@@ -110,9 +110,22 @@ class Reconciler:
             self._packager.cancel(row.id)
         elif row.state is DeploymentState.PENDING:
             self._deployments.advance(row.id, DeploymentState.PACKAGING)
-            self._packager.submit(row, allow_pickle=self._allows_pickle(row.project))
+            self._submit(row)
         elif row.state is DeploymentState.PACKAGING:  # also one that an earlier worker left behind
-            self._packager.submit(row, allow_pickle=self._allows_pickle(row.project))
+            self._submit(row)
+
+    def _submit(self, row: Deployment) -> None:
+        try:
+            project = self._store.projects.get(row.project)
+        except ProjectNotFound:  # unregistered meanwhile; its deployments go, too
+            return
+        serving = self._settings(row.project).get("serving", {})
+        self._packager.submit(
+            row,
+            allow_pickle=bool(serving.get("allow_pickle", False)),
+            file_answer=serving.get("files", {}).get(row.model, ""),
+            code=project.root,
+        )
 
     # -- serving ----------------------------------------------------------------------------------
 
@@ -132,24 +145,25 @@ class Reconciler:
 
     def _deploy(self, row: Deployment) -> None:
         bento = folder(self._bentos, row.bento)
-        if not bento.is_dir():
-            log.warning("deployment %s: its Bento %s is gone, packaging anew", row.id, row.bento)
+        if not is_usable(bento):
+            log.warning("deployment %s: its Bento %s is gone or old, packaging anew", row.id, row.bento)
             self._deployments.advance(row.id, DeploymentState.PACKAGING)
             self.moving = True
             return
         cpus = float(self._settings(row.project).get("quotas", {}).get("replica_cpus", DEFAULT_CPUS))
         self._server.deploy(row, bento, cpus=cpus, max_ongoing=MAX_ONGOING)
-        self._asked[row.id] = row.replicas
+        self._asked[row.id] = row.scale
         self.moving = True
 
     def _running(self, row: Deployment, served: Served) -> None:
         self._since.pop(row.id, None)
         if row.state is DeploymentState.STARTING or row.error:
             self._deployments.advance(row.id, DeploymentState.RUNNING)
-        if self._asked.get(row.id) != row.replicas and len(served.urls) != row.replicas:
+        settled = row.most_replicas is None and len(served.urls) == row.replicas
+        if self._asked.get(row.id) != row.scale and not settled:
             self._deploy(row)
         else:
-            self._asked[row.id] = row.replicas
+            self._asked[row.id] = row.scale
         # Also after a step that was cut short between the two: only the newest version answers.
         if self._deployments.succeed(row.id):
             self.moving = True
@@ -162,7 +176,7 @@ class Reconciler:
             self._deployments.make_room()
         if row.state is DeploymentState.STARTING and waited > self._start_timeout:
             self._failed(row, f"not up after {self._start_timeout:g} s\n{served.error}".strip())
-        elif not served.urls and not folder(self._bentos, row.bento).is_dir():
+        elif not served.urls and not is_usable(folder(self._bentos, row.bento)):
             # Its replicas died and cannot be opened again; what is removed here is packaged anew.
             self._server.remove(row.id)
 
@@ -199,7 +213,3 @@ class Reconciler:
             return self._store.projects.settings(project)
         except ProjectNotFound:
             return {}
-
-    def _allows_pickle(self, project: str) -> bool:
-        serving = self._settings(project).get("serving", {})
-        return bool(serving.get("allow_pickle", False)) if isinstance(serving, dict) else False

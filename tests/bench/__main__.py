@@ -16,6 +16,7 @@ from tests.bench import (
     drilling,
     drilling_training,
     hardware,
+    serving,
     stack,
     tracking_history,
     tracking_kill,
@@ -32,6 +33,7 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "drilling": lambda _: drilling.run(),
     "drilling-training": lambda _: drilling_training.run(),
     "hardware": lambda _: hardware.run(),
+    "serving": serving.run,
     "stack": lambda _: stack.run(),
     "tracking-latency": tracking_latency.run,
     "tracking-throughput": tracking_throughput.run,
@@ -50,7 +52,7 @@ def main() -> None:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all by default")
     parser.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
     parser.add_argument(
-        "--quick", action="store_true", help="shorten the tracking suites, to see that they run"
+        "--quick", action="store_true", help="shorten the tracking and serving suites, to see that they run"
     )
     chosen = parser.parse_args()
     if chosen.write and chosen.quick:
@@ -60,7 +62,7 @@ def main() -> None:
     rows: list[list[str]] = []
     for name in chosen.suites or SUITES:
         print(f"{name} …", file=sys.stderr)
-        quick = chosen.quick and name.startswith("tracking-")
+        quick = chosen.quick and name.startswith(("tracking-", "serving"))
         for result in SUITES[name](quick):
             rows.append(result.row())
             if quick:

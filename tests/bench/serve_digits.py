@@ -29,4 +29,6 @@ class Model:
 
 if __name__ == "__main__":
     ray.init(address=sys.argv[1], namespace="bench", log_to_driver=False)
+    if len(sys.argv) > 3:
+        serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[3])})
     serve.run(Model.bind(sys.argv[2]), name="digits", route_prefix="/digits")

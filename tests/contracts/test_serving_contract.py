@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -114,6 +115,40 @@ def test_replicas_are_added_while_the_first_answers(server: ModelServer, bento: 
     wait_until(two_answer)
     server.remove(2)
     wait(server, 2, None)
+
+
+def test_replicas_grow_with_the_load_and_never_beyond(
+    ray_server: RayModelServer,
+    bento: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlops.serving.ray._GROW_AFTER", 0.5)
+    monkeypatch.setattr("mlops.serving.ray._SHRINK_AFTER", 1.0)
+    monkeypatch.setattr("mlops.serving.ray._TARGET_ONGOING", 1)
+    ray_server.deploy(replace(a_deployment(9), most_replicas=2), bento, cpus=0.2, max_ongoing=64)
+    found = wait(ray_server, 9, Phase.RUNNING)
+    assert found is not None
+    assert len(found.urls) == 1
+    stop, codes = threading.Event(), set[int]()
+    asked = [threading.Thread(target=ask, args=(found.urls[0], stop, codes)) for _ in range(8)]
+    for thread in asked:
+        thread.start()
+    try:
+        wait_until(lambda: len(ray_server.served()[9].urls) == 2, 90)
+    finally:
+        stop.set()
+        for thread in asked:
+            thread.join()
+    assert codes == {200}
+    wait_until(lambda: len(ray_server.served()[9].urls) == 1, 90)
+    ray_server.remove(9)
+    wait(ray_server, 9, None)
+
+
+def ask(url: str, stop: threading.Event, codes: set[int]) -> None:
+    with httpx.Client(headers=HEADERS, timeout=30) as http:
+        while not stop.is_set():
+            codes.add(http.post(f"{url}/predict", json=ROWS).status_code)
 
 
 def test_a_model_that_does_not_open_fails_with_its_traceback(

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -215,14 +214,17 @@ class RecordingClient:
         now, url = datetime.now(UTC), f"http://127.0.0.1:1/projects/drilling/models/{name}/predict"
         return Deployment(1, "drilling", name, version, DeploymentState.RUNNING, 1, url, now, now)
 
-    def predict(self, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
-        from drilling.depth_grid import HoleWindows
-        from drilling.export import open_session, run_onnx
+    def predict_file(self, name: str, file: Path) -> dict[str, Any]:
+        from drilling.export import open_session
+        from drilling.export.onnx_model import OUTPUTS
+        from drilling.serving import answer_log
 
         exported = next(model for logged, _, _, model in reversed(self.models) if logged == name)
-        arrays = (np.array(inputs[key], dtype=np.float32) for key in ("signals", "start_mm", "length"))
-        answers = run_onnx(open_session(exported), HoleWindows(*arrays))
-        return {key: getattr(answers, key).tolist() for key in ("keypoints_mm", "uncertainty_mm", "presence")}
+        session = open_session(exported)
+        return answer_log(
+            file.read_bytes(),
+            lambda inputs: dict(zip(OUTPUTS, session.run(list(OUTPUTS), dict(inputs)), strict=True)),
+        )
 
 
 @pytest.fixture(scope="session")

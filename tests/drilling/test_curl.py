@@ -47,13 +47,13 @@ def test_demos_line_gives_the_token_by_a_pipe(client, paste, shell: str) -> None
     client.token_file.write_text(f"{TOKEN}\n")
     now = datetime.now(UTC)
     deployment = Deployment(1, "drilling", "keypoints", 1, DeploymentState.RUNNING, 1, URL, now, now)
-    line = _curl(client, deployment, {"x": [[1.0]]})
+    line = _curl(client, deployment, client.root / "data" / "a hole.xls")
     assert "\n" not in line
     arguments, text = paste(shell, line)
     assert text == f'header = "Authorization: Bearer {TOKEN}"\n'
     assert arguments == [
-        *("-sS", "-K", "-", "-H", "Content-Type: application/json"),
-        *("-d", f"@{client.root}/build/request.json", URL),
+        *("-sS", "-K", "-", "-H", "Content-Type: application/octet-stream"),
+        *("--data-binary", f"@{client.root}/data/a hole.xls", URL),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 import uuid
@@ -88,7 +89,9 @@ class ReplicaServer:
             await asyncio.sleep(5)
         if "cut" in inputs:
             request.transport.close()
-        return web.json_response({"outputs": {"y": [2 * x for x in inputs["x"]]}})
+        told = {"rows": len(inputs["x"]), "model_s": 0.001, "inputs": {"x": inputs["x"]}, "outputs": {}}
+        features = {"X-MLOps-Features": json.dumps(told)} if "X-MLOps-Log" in request.headers else {}
+        return web.json_response({"outputs": {"y": [2 * x for x in inputs["x"]]}}, headers=features)
 
 
 @pytest.fixture
@@ -120,7 +123,8 @@ def store(database_url: str) -> Iterator[Store]:
     made.upgrade()
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "TRUNCATE projects, tokens, deployments, replicas, runs, audit, followed_aliases, traffic CASCADE"
+            "TRUNCATE projects, tokens, deployments, replicas, runs, audit, followed_aliases, traffic,"
+            " inferences CASCADE"
         )
     yield made
     made.close()

@@ -575,6 +575,19 @@ def test_predict_undeploy_and_deployments_go_to_the_projects_own_paths(
     assert served.dashboard_url == f"http://127.0.0.1:{gateway.port}/"
 
 
+def test_a_file_goes_as_its_bytes_and_one_that_is_none_is_named(
+    served: MLOpsClient, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    file = tmp_path / "hole.xls"
+    file.write_bytes(b"a log")
+    for given in (file, str(file), b"a log"):
+        assert served.predict_file("net", given) == {"y": [1.0]}
+    assert gateway.asked == ["POST /projects/alpha/models/net/predict"] * 3
+    for missing in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(errors.InvalidInput, match="cannot be read"):
+            served.predict_file("net", missing)
+
+
 def test_what_serves_as_champion_gets_the_alias(served: MLOpsClient, gateway: FakeGateway) -> None:
     def aliases() -> tuple[str, ...]:
         return served.list_models("net")[0].aliases
@@ -605,6 +618,8 @@ def test_a_canary_is_no_shadow(served: MLOpsClient, gateway: FakeGateway) -> Non
 def test_unsafe_model_names_reach_no_gateway(served: MLOpsClient, gateway: FakeGateway) -> None:
     for call in (
         lambda: served.predict("../net", {}),
+        lambda: served.predict_file("../net", b""),
+        lambda: served.inferences("../net"),
         lambda: served.undeploy_model("a/b"),
         lambda: served.deploy_model("", 1),
         lambda: served.promote_model("../net"),

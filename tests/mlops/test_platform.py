@@ -92,7 +92,7 @@ def test_actions_are_written_down(platform: Platform, add_project, store) -> Non
     platform.undeploy("alpha", "depth", "somebody else")
     newest, older = store.audit.latest(2)
     assert (newest.who, newest.action, newest.detail) == ("somebody else", "undeploy", {"model": "depth"})
-    wish = {"model": "depth", "version": 4, "replicas": 2, "side": "champion", "weight": 0}
+    wish = {"model": "depth", "version": 4, "replicas": "2", "side": "champion", "weight": 0}
     assert (older.who, older.detail) == ("somebody", wish)
 
 

@@ -180,6 +180,30 @@ def test_pickles_are_allowed_by_true_alone(tmp_path: Path, value: str) -> None:
         read_project(write(tmp_path, head(f"[serving]\nallow_pickle = {value}")))
 
 
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        *((f"log_share = {value}", "log_share") for value in ("-0.1", "1.1", "true", "'1'", "nan")),
+        *((f"log_days = {value}", "log_days") for value in ("0", "inf", "[]")),
+        ("files = 'a:b'", "files"),
+        ("files = { net = 'no function' }", "files"),
+        ("files = { net = 7 }", "files"),
+        ("canary_slower = 0.5", "canary_slower"),
+    ],
+)
+def test_wrong_settings_of_serving_are_named(tmp_path: Path, line: str, key: str) -> None:
+    with pytest.raises(ProjectFileError, match=re.escape(f"`serving.{key}`")):
+        read_project(write(tmp_path, head(f"[serving]\n{line}")))
+
+
+def test_files_and_log_of_serving(tmp_path: Path) -> None:
+    text = "[serving]\nlog_share = 0.25\nlog_days = 7\n[serving.files]\nnet = 'reader.logs:answer'"
+    serving = read_project(write(tmp_path, head(text))).serving
+    assert (serving.log_share, serving.log_days, serving.files) == (0.25, 7.0, {"net": "reader.logs:answer"})
+    with pytest.raises(InvalidName):
+        read_project(write(tmp_path, head("[serving.files]\n'../net' = 'reader.logs:answer'")))
+
+
 # -- names --------------------------------------------------------------------------------------
 
 

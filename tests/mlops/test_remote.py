@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mlops import errors
-from mlops.entities import DeploymentState
+from mlops.entities import DeploymentState, Side
 from mlops.remote import Gateway
 
 ROW: dict[str, Any] = {
@@ -27,6 +27,8 @@ ROW: dict[str, Any] = {
     "version": 2,
     "state": "running",
     "replicas": 1,
+    "side": "champion",
+    "weight": 0,
     "url": "http://127.0.0.1:1/projects/alpha/models/net/predict",
     "created_at": "2026-01-02T03:04:05+00:00",
     "updated_at": "2026-01-02T03:04:06+00:00",
@@ -112,10 +114,14 @@ def test_every_call_carries_the_token_and_none_a_proxy(
 
 def test_deploy_sends_what_shall_serve_and_reads_the_deployment(server: Server, gateway: Gateway) -> None:
     server.answer(ROW, 202)
-    deployment = gateway.deploy("alpha", "net", 2, 1)
+    deployment = gateway.deploy(
+        "alpha", "net", 2, 1, most_replicas=4, side=Side.CANARY, weight=10, why="new head"
+    )
     ((method, path, _, body),) = server.asked
     assert (method, path) == ("PUT", "/api/projects/alpha/deployments/net")
-    assert json.loads(body) == {"version": 2, "replicas": 1}
+    assert json.loads(body) == {
+        "version": 2, "replicas": 1, "most_replicas": 4, "side": "canary", "weight": 10, "why": "new head",
+    }  # fmt: skip
     assert deployment.state is DeploymentState.RUNNING
     assert deployment.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert (deployment.id, deployment.bento) == (4, "net:1")
@@ -143,6 +149,25 @@ def test_predict_sends_inputs_and_returns_outputs(server: Server, gateway: Gatew
     server.answer({"outputs": {"y": [[2.0]]}})
     assert gateway.predict("alpha", "net", {"x": [[1.0]]}) == {"y": [[2.0]]}
     assert json.loads(server.asked[0][3]) == {"inputs": {"x": [[1.0]]}}
+
+
+def test_bytes_go_as_they_are(server: Server, gateway: Gateway) -> None:
+    server.answer({"outputs": {"entry": 1.0}})
+    assert gateway.predict("alpha", "net", b"\x00log") == {"entry": 1.0}
+    assert server.asked[0][3] == b"\x00log"
+
+
+def test_inferences_are_read(server: Server, gateway: Gateway) -> None:
+    row = {
+        "at": "2026-01-02T03:04:05+00:00", "project": "alpha", "model": "net", "version": 3, "side": "shadow",
+        "request_id": "r-1", "status": 200, "latency_s": 0.002, "features": {"rows": 1},
+    }  # fmt: skip
+    server.answer([row])
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    (found,) = gateway.inferences("alpha", "net", 5, moment)
+    assert (found.side, found.at.year, found.features) == (Side.SHADOW, 2026, {"rows": 1})
+    path = "/projects/alpha/models/net/inferences?count=5&since=2026-01-02T00%3A00%3A00%2B00%3A00"
+    assert server.asked[0][:2] == ("GET", path)
 
 
 @pytest.mark.parametrize(

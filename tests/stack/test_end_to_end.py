@@ -89,7 +89,15 @@ def test_drilling_demo_runs_twice(drilling: MLOpsClient, demo_reports: list[dict
 def test_demos_line_for_a_shell_is_answered(demo_reports: list[dict[str, Any]]) -> None:
     line = demo_reports[-1]["curl"]
     answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
-    assert "keypoints_mm" in json.loads(answer.stdout)["outputs"]
+    points = json.loads(answer.stdout)["outputs"]
+    assert set(points) == {"entry_mm", "transition_mm", "exit_mm"}
+    assert points["entry_mm"]["presence"] >= 0
+    logs = demo_reports[-1]["curl"].replace("application/octet-stream", "application/x-www-form-urlencoded")
+    refused = subprocess.run(
+        ["bash", "-c", logs.replace("--data-binary @", "--data-binary no-log#")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(refused.stdout)["error"]["type"] == "LogUnreadable"
 
 
 def test_wrong_input_is_named_on_its_way_back(digits: MLOpsClient, served_digits: Any) -> None:

@@ -75,6 +75,27 @@ def test_mlflows_own_client_scores_by_basic(stack: Installation, served_digits: 
             assert stranger.post("/invocations", json={"inputs": [[0] * 64]}).status_code in (401, 403)
 
 
+def test_what_was_asked_is_in_the_log_with_its_features(
+    stack: Installation, digits: MLOpsClient, served_digits: Any, token: str
+) -> None:
+    answer = httpx.post(
+        f"{stack.gateway_url}/projects/digits/models/digits/predict",
+        json={"inputs": {"X": served_digits.sample.tolist()}},
+        headers={"Authorization": f"Bearer {token}", "X-Request-Id": "to-be-logged"},
+    )
+    assert answer.headers["X-Request-Id"] == "to-be-logged"
+    deadline = time.monotonic() + 30
+    while not (found := [row for row in digits.inferences("digits") if row.request_id == "to-be-logged"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (row,) = found
+    assert (row.status, row.side, row.features["rows"]) == (200, Side.CHAMPION, 1)
+    assert 0 < row.features["model_s"] < row.latency_s
+    kept = [row.features["inputs"][f"X[{place}]"][0] for place in range(64)]
+    np.testing.assert_allclose(kept, served_digits.sample[0], rtol=1e-5)
+    assert [served_digits.expected] in row.features["outputs"].values()
+
+
 @contextmanager
 def asked_all_the_while(digits: MLOpsClient, sample: Any) -> Iterator[Counter[str]]:
     """Counts what four callers are answered meanwhile: a version, or an error."""

@@ -45,6 +45,8 @@ class Wanted(Change):
     """Of the registered model."""
     replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
     """How many processes serve it."""
+    most_replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] | None = None
+    """How many it grows to with its load."""
     side: Literal["champion", "canary", "shadow"] = "champion"
     """Whether it answers, answers a share of the callers, or is asked without being heard."""
     weight: Weight = 0
@@ -72,7 +74,7 @@ def deployment_routes(platform: Platform) -> APIRouter:
         """Ask for a version to serve; poll the deployment for what becomes of it."""
         return platform.deploy(
             project, model, wanted.version, wanted.replicas, caller.name,
-            side=Side(wanted.side), weight=wanted.weight, why=wanted.why,
+            most_replicas=wanted.most_replicas, side=Side(wanted.side), weight=wanted.weight, why=wanted.why,
         )  # fmt: skip
 
     @routes.post(one + "/promote")

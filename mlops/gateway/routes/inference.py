@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from mlops.entities import Inference
+from mlops.gateway.asking import ROUTING_KEY, TIMEOUT, ask
 from mlops.platform import Platform
-
-ROUTING_KEY = "X-MLOps-Routing-Key"
-"""Names the caller: the same name gets the same side of a canary."""
+from mlops.serving.routing import LONGEST_S
 
 _SCHEMA: dict[str, Any] = {
     "parameters": [
@@ -19,7 +20,14 @@ _SCHEMA: dict[str, Any] = {
             "required": False,
             "schema": {"type": "string"},
             "description": "Names the caller: the same name gets the same side of a canary.",
-        }
+        },
+        {
+            "name": TIMEOUT,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "number", "maximum": LONGEST_S},
+            "description": "After how many seconds the caller has no use for an answer.",
+        },
     ],
     "requestBody": {
         "required": True,
@@ -30,7 +38,11 @@ _SCHEMA: dict[str, Any] = {
                     "required": ["inputs"],
                     "properties": {"inputs": {"type": "object"}},
                 }
-            }
+            },
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary"},
+                "x-note": "A whole file, where the model takes some.",
+            },
         },
     },
     "responses": {
@@ -47,24 +59,26 @@ _SCHEMA: dict[str, Any] = {
 
 
 def inference_routes(platform: Platform) -> APIRouter:
-    """POST /projects/{project}/models/{model}/predict."""
+    """POST /projects/{project}/models/{model}/predict, and GET …/inferences."""
     routes = APIRouter(prefix="/projects/{project}/models/{model}", tags=["inference"])
 
     @routes.post("/predict", openapi_extra=_SCHEMA)
     async def predict(project: str, model: str, request: Request) -> Response:
         """Have the deployed model answer; its own 4xx errors come through as they are."""
-        answer = await platform.infer(
-            project,
-            model,
-            await request.body(),
-            request_id=request.state.request_id,
-            caller=request.headers.get(ROUTING_KEY, ""),
-        )
+        headers = {"Content-Type": request.headers.get("Content-Type", "application/json")}
+        answer = await ask(platform, request, project, model, headers=headers)
         return Response(
             answer.body,
             answer.status,
             headers={"X-Model-Version": str(answer.version)},
             media_type=answer.content_type,
         )
+
+    @routes.get("/inferences")
+    def inferences(
+        project: str, model: str, count: int = 100, since: datetime | None = None
+    ) -> list[Inference]:
+        """The newest inferences in the log, newest first, with their features."""
+        return platform.inferences(project, model, count, since)
 
     return routes

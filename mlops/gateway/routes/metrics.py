@@ -27,7 +27,7 @@ def metrics_routes(platform: Platform) -> APIRouter:
         """Requests, errors, latencies and requests under way, by deployment, as OpenMetrics text."""
         loads = [load for load in platform.loads() if caller.may_use(load.deployment.project)]
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Loads(loads))
+        registry.register(_Loads(loads, platform.unlogged()))
         text: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
@@ -37,9 +37,10 @@ def metrics_routes(platform: Platform) -> APIRouter:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loads(Collector):
     loads: Sequence[Load]
+    unlogged: int
 
     def collect(self) -> Iterator[Metric]:
-        """The four families."""
+        """The families."""
         requests = CounterMetricFamily("mlops_inferences", "Inferences answered.", labels=_LABELS)
         errors = CounterMetricFamily(
             "mlops_inference_errors", "Inferences that failed by no fault of the caller.", labels=_LABELS
@@ -57,7 +58,12 @@ class _Loads(Collector):
             errors.add_metric(labels, traffic.errors)
             seconds.add_metric(labels, _cumulated(traffic.latencies), sum_value=load.seconds)
             waiting.add_metric(labels, load.under_way)
-        yield from (requests, errors, seconds, waiting)
+        unlogged = CounterMetricFamily(
+            "mlops_inferences_unlogged",
+            "Inferences dropped from the log, which could not be written in time.",
+        )
+        unlogged.add_metric([], self.unlogged)
+        yield from (requests, errors, seconds, waiting, unlogged)
 
 
 def _cumulated(counts: Sequence[int]) -> list[tuple[str, float]]:

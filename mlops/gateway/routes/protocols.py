@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from mlops.errors import Forbidden, InvalidInput, MLOpsError, Unauthorized
+from mlops.gateway.asking import ask
 from mlops.gateway.errors import error_response, status_of
-from mlops.gateway.routes.inference import ROUTING_KEY
 from mlops.platform import Platform
 from mlops.serving.headers import HEADER_LENGTH
 from mlops.serving.routing import Answer
@@ -85,11 +85,9 @@ def _model_routes(routes: APIRouter, path: str, platform: Platform) -> None:
         if HEADER_LENGTH in headers:
             headers["Content-Type"] = "application/octet-stream"
         try:
-            answer = await platform.infer(
-                project, model, await request.body(), path="/v2/infer", headers=headers,
-                version=_number(version), request_id=request.state.request_id,
-                caller=request.headers.get(ROUTING_KEY, ""),
-            )  # fmt: skip
+            answer = await ask(
+                platform, request, project, model, path="/v2/infer", headers=headers, version=_number(version)
+            )
         except MLOpsError as error:
             return _refused(error)
         if answer.status != 200:
@@ -103,10 +101,8 @@ def scoring_routes(platform: Platform) -> APIRouter:
 
     async def invoke(project: str, model: str, request: Request) -> Response:
         kind = request.headers.get("Content-Type", "application/json")
-        answer = await platform.infer(
-            project, model, await request.body(), path="/invocations", headers={"Content-Type": kind},
-            request_id=request.state.request_id, caller=request.headers.get(ROUTING_KEY, ""),
-        )  # fmt: skip
+        headers = {"Content-Type": kind}
+        answer = await ask(platform, request, project, model, path="/invocations", headers=headers)
         version = {"X-Model-Version": str(answer.version)}
         return Response(answer.body, answer.status, headers=version, media_type=answer.content_type)
 

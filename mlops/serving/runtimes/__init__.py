@@ -5,21 +5,23 @@ It therefore imports nothing of `mlops`, and only relatively from itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .runtime import Runtime
 from .signature import InputProblem
 
 
-def load(folder: Path, threads: int) -> Runtime:
-    """Open the MLflow model in `folder` by the runtime of its flavor, with `threads` for one answer."""
+def load(folder: Path, threads: int, providers: Sequence[str] = ()) -> Runtime:
+    """Open the MLflow model in `folder` by the runtime of its flavor, with `threads` for one answer; an ONNX
+    graph by those of the execution `providers`, best first, that are installed."""
     from .mlmodel import read
 
     model = read(folder)
     if "onnx" in model.flavors:
         from .onnx import open_onnx
 
-        return open_onnx(model, threads)
+        return open_onnx(model, threads, providers)
     from .pyfunc import open_pyfunc
 
     return open_pyfunc(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnxruntime
@@ -25,15 +25,21 @@ _TYPES = {
 }
 
 
-def open_onnx(model: MLModel, threads: int) -> Runtime:
-    """Open the model's graph with `threads` for one answer, on the CPU."""
+CPU = "CPUExecutionProvider"
+
+
+def open_onnx(model: MLModel, threads: int, providers: Sequence[str] = (CPU,)) -> Runtime:
+    """Open the model's graph with `threads` for one answer, by those of the execution `providers`, best
+    first, that the installed ONNX Runtime has."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Spinning threads would take the cores that other replicas need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     path = model.file(str(model.flavors["onnx"].get("data", "model.onnx")))
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    known = onnxruntime.get_available_providers()
+    chosen = [name for name in providers if name in known] or [CPU]
+    session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
     return OnnxRuntime(session, model)
 
 
@@ -43,6 +49,8 @@ class OnnxRuntime(Runtime):
 
     def __init__(self, session: onnxruntime.InferenceSession, model: MLModel) -> None:
         self._session = session
+        self.providers = tuple(session.get_providers())
+        """That compute it, best first."""
         self._outputs = [output.name for output in session.get_outputs()]
         graph = Signature(tuple(_tensor(value) for value in session.get_inputs()))
         given = Signature(tuple(_tensor(value) for value in session.get_outputs()))

@@ -26,14 +26,19 @@ class Runtime(ABC):
     def answer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Nested lists to nested lists, by name; a number that is not finite becomes None. Raises
         `InputProblem` on what the signature does not take."""
-        return {name: _lists(array) for name, array in self.compute(values).items()}
+        return as_lists(self.run(self.check(values)))
 
-    def compute(self, values: Mapping[str, Any]) -> dict[str, Array]:
-        """Arrays, or nested lists, to arrays, by name. Raises `InputProblem` on what the signature does not
-        take."""
+    def check(self, values: Mapping[str, Any]) -> dict[str, Array]:
+        """Arrays, or nested lists, as the arrays of the signature, by name. Raises `InputProblem` on what it
+        does not take."""
         if not isinstance(values, Mapping):
             raise InputProblem("inputs", "is not an object", 'Send {"inputs": {name: nested lists}}.')
-        return self.run(check(self.inputs, values))
+        return check(self.inputs, values)
+
+
+def as_lists(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """Nested lists by name; a number that is not finite becomes None."""
+    return {name: _lists(array) for name, array in arrays.items()}
 
 
 def _lists(array: Array) -> Any:

@@ -1,20 +1,15 @@
 """The whole path once: data, labels, training, registration, deployment, one answer."""
 
 import filecmp
-import json
 import shlex
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from drilling.config import TrainingConfig
-from drilling.depth_grid import hole_windows
 from drilling.errors import LogUnreadable, NoLogs
 from drilling.evaluation import DepthError
-from drilling.labeling import KEY_POINTS
 from drilling.progress import staged
 from drilling.registration import MODEL_NAME
 from drilling.setitec import read_log
@@ -24,7 +19,6 @@ from drilling.training import IntegratedTrainingPipeline, TrainingOutcome
 from mlops import Deployment, MLOpsClient
 
 SYNTHETIC_DATA, USER_DATA = "data/raw", "data/user"
-_REQUEST = "build/request.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +46,9 @@ class DemoReport:
     model_version: int
     endpoint_url: str
     asked_hole: str
-    answer_mm: dict[str, float]
-    answer_plus_minus_mm: dict[str, float]
+    answer_mm: dict[str, float | None]
+    """None where the model finds no such point; so are the half-widths."""
+    answer_plus_minus_mm: dict[str, float | None]
     curl: str
     dashboard_url: str
 
@@ -78,9 +73,8 @@ def run_demo(
         deployment: Deployment = client.deploy_model(
             MODEL_NAME, version=outcome.model.version, on_state=lambda state: show(state)
         )
-    request = _request(outcome)
-    answer = client.predict(MODEL_NAME, request)
-    return _report(client, outcome, deployment, request, answer, path, data.hash)
+    answer = client.predict_file(MODEL_NAME, outcome.example.path)
+    return _report(client, outcome, deployment, answer, path, data.hash)
 
 
 def mirror_logs(source: Path, target: Path) -> int:
@@ -135,24 +129,16 @@ def _synthetic_data(root: Path, config: TrainingConfig, progress: bool) -> str:
     return SYNTHETIC_DATA
 
 
-def _request(outcome: TrainingOutcome) -> dict[str, Any]:
-    windows = hole_windows([outcome.example.grid]).as_dict()
-    return {name: np.round(array.astype(np.float64), 4).tolist() for name, array in windows.items()}
-
-
-def _curl(client: MLOpsClient, deployment: Deployment, request: dict[str, Any]) -> str:
-    """A line for a shell that asks the endpoint; its body lies in the project's build folder.
+def _curl(client: MLOpsClient, deployment: Deployment, log: Path) -> str:
+    """A line for a shell that asks the endpoint for a log.
 
     The token goes through a pipe: other users can read a program's arguments. printf is the shell's own.
     """
-    file = Path(client.project.root) / _REQUEST
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"inputs": request}))
     token = shlex.quote(str(client.token_file))
     return (
         f"""printf 'header = "Authorization: Bearer %s"\\n' "$(cat {token})" | """
-        "curl -sS -K - -H 'Content-Type: application/json' "
-        f"-d @{shlex.quote(str(file))} {shlex.quote(deployment.url)}"
+        "curl -sS -K - -H 'Content-Type: application/octet-stream' "
+        f"--data-binary @{shlex.quote(str(log.resolve()))} {shlex.quote(deployment.url)}"
     )
 
 
@@ -160,15 +146,10 @@ def _report(
     client: MLOpsClient,
     outcome: TrainingOutcome,
     deployment: Deployment,
-    request: dict[str, Any],
     answer: dict[str, Any],
     path: str,
     data_hash: str,
 ) -> DemoReport:
-    depths, plus_minus = (
-        dict(zip(KEY_POINTS, (round(float(value), 3) for value in answer[name][0]), strict=True))
-        for name in ("keypoints_mm", "uncertainty_mm")
-    )
     return DemoReport(
         synthetic=outcome.dataset.synthetic,
         labels=outcome.dataset.label_source,
@@ -194,8 +175,8 @@ def _report(
         model_version=deployment.version,
         endpoint_url=deployment.url,
         asked_hole=outcome.example.path.name,
-        answer_mm=depths,
-        answer_plus_minus_mm=plus_minus,
-        curl=_curl(client, deployment, request),
+        answer_mm={name: point["depth_mm"] for name, point in answer.items()},
+        answer_plus_minus_mm={name: point["uncertainty_mm"] for name, point in answer.items()},
+        curl=_curl(client, deployment, outcome.example.path),
         dashboard_url=client.dashboard_url,
     )

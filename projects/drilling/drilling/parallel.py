@@ -1,7 +1,8 @@
 """The same work on many items, by Ray where several processes pay, else here, one after another.
 
 Ray is started for the call and ended after it, on this machine, with a token of its own; where RAY_ADDRESS
-names a cluster, that one is used. What a worker raises is raised here, and the work not begun is dropped.
+names a cluster, that one is used. What a worker raises is raised here, and the work not begun is dropped;
+what runs on a cluster is done to its end there.
 """
 
 import logging
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,22 +47,21 @@ def each(
 
     with _ray(min(workers, len(items))):
         remote = ray.remote(max_retries=2)(_alone)
-        shared = ray.put(work)
-        waiting: dict[Any, Item] = {remote.remote(shared, item): item for item in items}
-        try:
-            while waiting:
-                if pulse is not None:
-                    pulse()
-                done, _ = ray.wait(list(waiting), num_returns=1, timeout=_PULSE_S)
-                for reference in done:
-                    try:
-                        outcome = ray.get(reference)
-                    except ray.exceptions.RayTaskError as error:
-                        raise error.cause from error
-                    yield waiting.pop(reference), outcome
-        finally:
-            for reference in waiting:
-                ray.cancel(reference, force=True)
+        shared, left = ray.put(work), iter(items)
+        # No more at a time than there are workers. What is not begun then need not be cancelled: Ray 2.60
+        # aborts this process where a task is done as it is cancelled. What runs ends with the Ray of our own.
+        under_way: dict[Any, Item] = {remote.remote(shared, item): item for item in islice(left, workers)}
+        while under_way:
+            if pulse is not None:
+                pulse()
+            done, _ = ray.wait(list(under_way), num_returns=1, timeout=_PULSE_S)
+            for reference in done:
+                try:
+                    outcome = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from error
+                under_way |= {remote.remote(shared, item): item for item in islice(left, 1)}
+                yield under_way.pop(reference), outcome
 
 
 def _alone(work: Callable[[Item], Outcome], item: Item) -> Outcome:

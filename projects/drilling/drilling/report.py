@@ -24,7 +24,7 @@ def print_report(report: DemoReport, console: Console) -> None:
             "  These logs have no ground truth: the figures are the agreement with the automatic labels."
         )
     depths = ", ".join(
-        f"{name.removesuffix('_mm')} {depth:.2f} ± {report.answer_plus_minus_mm[name]:.2f}"
+        f"{name.removesuffix('_mm')} {_depth(depth, report.answer_plus_minus_mm[name])}"
         for name, depth in report.answer_mm.items()
     )
     console.print(f"\n[bold]The endpoint's answer[/] for {report.asked_hole}: {depths} mm", highlight=False)
@@ -38,6 +38,10 @@ def print_report(report: DemoReport, console: Console) -> None:
         console.print(address, soft_wrap=True, markup=False, highlight=False)
         if address == report.run_url:
             console.print(report.mlflow_login, style="dim", soft_wrap=True, markup=False, highlight=False)
+
+
+def _depth(depth: float | None, plus_minus: float | None) -> str:
+    return "none" if depth is None or plus_minus is None else f"{depth:.2f} ± {plus_minus:.2f}"
 
 
 def _table(report: DemoReport) -> Table:

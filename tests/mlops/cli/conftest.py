@@ -124,11 +124,12 @@ class GatewayServer:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, object] | list[tuple[int, object]]] = {}
         self.asked: list[tuple[str, str]] = []
+        self.bodies: list[bytes] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
                 asked = f"{self.command} {self.path}"
                 server.asked.append((asked, self.headers["Authorization"]))
                 answer = server.answers[asked]

@@ -202,6 +202,27 @@ def test_sides_change_by_command_or_the_refusal_is_told(
     assert "not deployed" in refused.err
 
 
+def test_inferences_are_a_table_or_json_with_features(
+    invoke, gateway, register: Callable[[str], Path]
+) -> None:
+    register("alpha")
+    request = "GET /projects/alpha/models/net/inferences?count=20"
+    logged = {
+        "at": "2026-01-02T03:04:05+00:00", "project": "alpha", "model": "net", "version": 3, "side": "canary",
+        "request_id": "r-1", "status": 200, "latency_s": 0.0123, "features": {"rows": 2, "model_s": 0.004},
+    }  # fmt: skip
+    gateway.answers[request] = (200, [logged, logged | {"status": 422, "features": {}}])
+    found = invoke("mlops:inferences", "net", "-p", "alpha")
+    head, first, second = found.out.splitlines()
+    assert head.split("  ")[0] == "AT"
+    assert first.split()[-7:] == ["3", "canary", "200", "2", "12.3", "4.0", "r-1"]
+    assert "422" in second
+    assert invoke("mlops:inferences", "net", "-p", "alpha", "--json").json[0]["features"]["rows"] == 2
+    gateway.answers[request] = (200, [])
+    assert "Nothing is logged" in invoke("mlops:inferences", "net", "-p", "alpha").out
+    assert invoke("mlops:inferences", "net", "-p", "alpha", "--count", "0").code == 2
+
+
 def test_canary_takes_a_weight_or_stop(invoke, register: Callable[[str], Path]) -> None:
     register("alpha")
     for options in ([], ["--weight", "5", "--stop"]):
@@ -211,12 +232,36 @@ def test_canary_takes_a_weight_or_stop(invoke, register: Callable[[str], Path]) 
     assert invoke("mlops:canary", "net", "-p", "alpha", "--weight", "101").code == 2
 
 
+def test_deploy_asks_for_bounds_of_replicas(
+    invoke, gateway, register: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("alpha")
+    monkeypatch.setattr(MemoryRegistry, "get_version", _version)
+    monkeypatch.setattr(MemoryRegistry, "set_alias", lambda *_: None)
+    grown = row("alpha", "net") | {"most_replicas": 4}
+    gateway.answers["PUT /api/projects/alpha/deployments/net"] = (202, grown)
+    gateway.answers["GET /api/deployments"] = (200, [grown])
+    for given, least, most in (("1..4", 1, 4), ("3", 3, None), ("2..2", 2, None)):
+        assert invoke("mlops:deploy", "net", "3", "-p", "alpha", "--replicas", given).code == 0
+        asked = json.loads(next(body for body in reversed(gateway.bodies) if body))
+        assert (asked["replicas"], asked["most_replicas"]) == (least, most)
+    assert "1..4" in invoke("mlops:list-deployments").out
+
+
 def _version(_: MemoryRegistry, name: str, version: int) -> ModelVersion:
     return ModelVersion("alpha", name, version, "r1", "sklearn", datetime.now(UTC))
 
 
 @pytest.mark.parametrize(
-    "arguments", [["net"], ["net", "0"], ["net", "x"], ["net", "1", "--replicas", "65"], []], ids=str
+    "arguments",
+    [
+        ["net"],
+        ["net", "0"],
+        ["net", "x"],
+        [],
+        *(["net", "1", "--replicas", each] for each in ("65", "0", "4..1", "1..65", "1-2", "two", "1..", "")),
+    ],
+    ids=str,
 )
 def test_deploy_in_wrong_usage_exits_with_2(invoke, arguments: list[str]) -> None:
     assert invoke("mlops:deploy", *arguments).code == 2

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from mlops.entities import Side
 from mlops.gateway.bodies import MAX_BODY_BYTES
+from mlops.store.store import Store
 
 PREDICT = "/projects/alpha/models/depth/predict"
 
@@ -107,6 +110,33 @@ def test_predict_passes_outputs_through(alpha: TestClient, serve: Callable[..., 
     assert "authorization" not in replica.requests[0]
 
 
+def test_a_file_comes_through_as_it_is(alpha: TestClient, serve, replica_server) -> None:
+    replica = replica_server()
+    serve("alpha", "depth", replica.url)
+    body = b'{"inputs": {"x": [1]}}'
+    answer = alpha.post(PREDICT, content=body, headers={"Content-Type": "text/x-log"})
+    assert answer.status_code == 200
+    assert replica.requests[0]["content-type"] == "text/x-log"
+
+
+def test_the_inference_log_is_read_by_its_project(alpha: TestClient, store: Store) -> None:
+    row = {
+        "at": datetime.now(UTC), "project": "alpha", "model": "depth", "version": 3, "side": "canary",
+        "request_id": "r-1", "status": 200, "latency_s": 0.25, "features": '{"rows": 1}',
+    }  # fmt: skip
+    store.inferences.add([row, row | {"request_id": "r-2"}])
+    path = "/projects/alpha/models/depth/inferences"
+    (found,) = alpha.get(path, params={"count": 1}).json()
+    assert {key: found[key] for key in ("request_id", "version", "side", "features")} == {
+        "request_id": "r-2", "version": 3, "side": "canary", "features": {"rows": 1},
+    }  # fmt: skip
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    assert alpha.get(path, params={"since": later}).json() == []
+    assert alpha.get(path.replace("alpha", "beta")).status_code == 403
+    for wrong in ({"count": 0}, {"count": 10_001}, {"count": "many"}, {"since": "noon"}):
+        assert alpha.get(path, params=wrong).status_code == 422, wrong
+
+
 def test_unsafe_request_id_is_replaced(alpha: TestClient) -> None:
     answer = alpha.get("/api/me", headers={"X-Request-Id": "a b\tc"})
     assert answer.headers["x-request-id"] not in ("", "a b\tc")
@@ -138,6 +168,47 @@ def test_second_replica_is_used(alpha: TestClient, serve, replica_server, free_p
     for _ in range(4):
         assert alpha.post(PREDICT, json={"inputs": {"x": [1]}}).status_code == 200
     assert len(living.requests) == 4
+
+
+def test_a_caller_may_wait_for_less(alpha: TestClient, serve, replica_server) -> None:
+    serve("alpha", "depth", replica_server().url)
+    answer = alpha.post(PREDICT, json={"inputs": {"hang": 1}}, headers={"X-Request-Timeout": "0.1"})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "no answer within 0.1 s" in _error(answer)["message"]
+
+
+@pytest.mark.parametrize("stated", ["0", "-1", "31", "nan", "soon", ""])
+def test_a_time_out_that_is_none_is_refused(alpha: TestClient, stated: str) -> None:
+    answer = alpha.post(PREDICT, json={"inputs": {}}, headers={"X-Request-Timeout": stated})
+    assert answer.status_code == 422
+    assert "X-Request-Timeout" in _error(answer)["message"]
+
+
+def test_a_caller_who_hangs_up_is_not_waited_for(alpha: TestClient, serve, replica_server) -> None:
+    serve("alpha", "depth", replica_server().url)
+    body = [{"type": "http.request", "body": b'{"inputs": {"hang": 1}}', "more_body": False}]
+    answered: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(0 if body else 0.2)
+        return body.pop() if body else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        answered.append(message)
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in alpha.headers.items()]
+    scope = {
+        "type": "http", "method": "POST", "path": PREDICT, "raw_path": PREDICT.encode(), "query_string": b"",
+        "headers": [*headers, (b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
+        "root_path": "", "scheme": "http", "http_version": "1.1", "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    assert alpha.portal is not None
+    alpha.portal.call(alpha.app, scope, receive, send)
+    assert answered[0]["status"] == 499
+    under_way = 'mlops_inferences_under_way{model="depth",project="alpha"'
+    (line,) = (line for line in alpha.get("/metrics").text.splitlines() if line.startswith(under_way))
+    assert line.endswith(" 0.0")
 
 
 def test_hanging_replica_meets_the_deadline(alpha: TestClient, serve, replica_server) -> None:

@@ -23,7 +23,8 @@ import json, sys
 from pathlib import Path
 from mlops.serving.bento import BentoOrder, build
 order = json.load(sys.stdin)
-print("\\n" + build(BentoOrder(**{**order, "model": Path(order["model"]), "home": Path(order["home"])})))
+paths = {key: Path(order[key]) for key in ("model", "home", "code") if key in order}
+print("\\n" + build(BentoOrder(**order | paths)))
 """
 
 

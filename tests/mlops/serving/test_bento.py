@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,7 @@ import pytest
 import yaml
 
 from mlops.errors import InvalidInput
-from mlops.serving.bento import discard, environment, folder
+from mlops.serving.bento import discard, environment, folder, is_usable
 from tests.mlops.serving.fixtures import bento, bentos_home, onnx_model  # noqa: F401
 from tests.mlops.serving.models import package, save_sklearn, tag_of
 
@@ -40,6 +42,98 @@ def test_labels_requirements_and_no_trace_of_us(bento: Path) -> None:  # noqa: F
 
 
 def test_bentoml_serve_gives_the_same_numbers(bento: Path, tmp_path: Path) -> None:  # noqa: F811
+    with served(bento, tmp_path) as url:
+        wrong = httpx.post(f"{url}/predict", json={"inputs": {"x": [[1]]}})
+        assert wrong.status_code == 422
+        assert "shape" in wrong.text
+        no_file = httpx.post(f"{url}/predict_file", files={"file": b"1,2,3"})
+        assert no_file.status_code == 422
+        assert "takes no files" in no_file.text
+
+
+@pytest.fixture
+def lines_project(tmp_path: Path) -> Path:
+    """A project whose package reads files of numbers."""
+    package = tmp_path / "project" / "lines"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "numbers.py").write_text("def read(body):\n    return [float(x) for x in body.split(b',')]\n")
+    (package / "files.py").write_text(
+        "from lines.numbers import read\n\n"
+        "def answer(body, infer):\n"
+        "    return {'sum': float(infer({'x': [read(body)]})['y'][0, 0])}\n"
+    )
+    (package / "__pycache__").mkdir()
+    (package.parent / "pyproject.toml").write_text(
+        '[project]\nname = "lines"\ndependencies = ["polars>=1.30", "-r other.txt", "x @ https://example.org"]\n'
+    )
+    return package.parent
+
+
+def test_a_file_is_answered_by_the_projects_code_as_it_was_packaged(
+    onnx_model: Path,  # noqa: F811
+    lines_project: Path,
+    tmp_path: Path,
+) -> None:
+    order = {"file_answer": "lines.files:answer", "code": str(lines_project)}
+    made = folder(tmp_path / "home", tag_of(package(onnx_model, tmp_path / "home", **order)))
+    (lines_project / "lines" / "numbers.py").write_text("raise RuntimeError('this is newer')")
+    requirements = (made / "env" / "python" / "requirements.txt").read_text()
+    assert "polars>=1.30" in requirements
+    assert "example.org" not in requirements
+    assert "-r" not in requirements
+    with served(made, tmp_path) as url:
+        answer = httpx.post(f"{url}/predict_file", files={"file": b"1,2,3"})
+        assert answer.json() == {"sum": 321.0}
+        wrong = httpx.post(f"{url}/predict_file", files={"file": b"one"})
+        assert wrong.status_code == 422
+        assert "could not convert" in wrong.text
+
+
+def test_code_that_is_not_there_or_leads_out_is_refused(
+    onnx_model: Path,  # noqa: F811
+    lines_project: Path,
+    tmp_path: Path,
+) -> None:
+    order = {"file_answer": "other.files:answer", "code": str(lines_project)}
+    result = package(onnx_model, tmp_path / "home", **order)
+    assert result.returncode != 0
+    assert "has no folder 'other'" in result.stderr
+    (lines_project / "lines" / "secrets.py").symlink_to("/etc/hostname")
+    result = package(onnx_model, tmp_path / "home", **order | {"file_answer": "lines.files:answer"})
+    assert result.returncode != 0
+    assert "symbolic link" in result.stderr
+
+
+def test_the_graph_runs_by_the_best_provider_that_is_installed(onnx_model: Path) -> None:  # noqa: F811
+    from mlops.serving.runtimes import load
+
+    given = ("NoSuchExecutionProvider", "CUDAExecutionProvider", "CoreMLExecutionProvider")
+    import onnxruntime
+
+    expected = [name for name in given if name in onnxruntime.get_available_providers()]
+    for providers in ((), given, (*given, "CPUExecutionProvider")):
+        runtime = load(onnx_model, 1, providers)
+        wanted = expected if providers else []
+        assert runtime.providers == (*wanted, "CPUExecutionProvider")
+        assert runtime.answer(ROWS["inputs"]) == {"y": [[321.0], [50.0]]}
+
+
+def test_a_bento_of_another_release_is_not_usable(bento: Path, tmp_path: Path) -> None:  # noqa: F811
+    import shutil
+
+    assert is_usable(bento)
+    assert not is_usable(tmp_path / "nowhere")
+    older = shutil.copytree(bento, tmp_path / "older")
+    described = yaml.safe_load((older / "bento.yaml").read_text())
+    del described["labels"]["format"]
+    (older / "bento.yaml").write_text(yaml.safe_dump(described))
+    assert not is_usable(older)
+
+
+@contextmanager
+def served(bento: Path, tmp_path: Path) -> Iterator[str]:  # noqa: F811
+    """The URL at which `bentoml serve` serves it, once it has answered."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with (tmp_path / "log").open("wb") as log:
@@ -66,9 +160,7 @@ def test_bentoml_serve_gives_the_same_numbers(bento: Path, tmp_path: Path) -> No
         url = f"http://127.0.0.1:{port}"
         answer = _first_answer(f"{url}/predict", server, tmp_path / "log")
         assert answer.json() == {"y": [[321.0], [50.0]]}
-        wrong = httpx.post(f"{url}/predict", json={"inputs": {"x": [[1]]}})
-        assert wrong.status_code == 422
-        assert "shape" in wrong.text
+        yield url
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(20)

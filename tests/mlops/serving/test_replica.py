@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from mlops.errors import InvalidInput
 from mlops.serving.ingress import ReplicaOrder
 from mlops.serving.replica import ReplicaOptions, create_app
 from mlops.serving.runtimes.runtime import Runtime
@@ -33,11 +34,60 @@ class Sum(Runtime):
         with np.errstate(divide="ignore"):
             return {"sum": arrays["x"].sum(axis=1) + arrays.get("shift", 0), "inverse": 1 / arrays["x"]}
 
-    def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return self.answer(inputs)
+    takes_files = False
 
     def signature(self) -> dict[str, Any]:
         return {"inputs": [asdict(tensor) for tensor in self.inputs.tensors], "outputs": None}
+
+
+class SumOfFile(Sum):
+    """Answers files of two numbers, too."""
+
+    takes_files = True
+
+    def answer_file(self, body: bytes, infer: Any) -> dict[str, Any]:
+        if body == b"unreadable":
+            raise InputProblem("file", "holds no numbers", "Send two.")
+        if body == b"not ours":
+            raise InvalidInput("tool", 7, "is unknown", remedy="Register it.")
+        if body == b"broken":
+            raise KeyError("a secret of the project")
+        return {"total": infer({"x": [[float(part) for part in body.split()]]})["sum"].tolist()}
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain; charset=latin-1", "text/x-log"])
+def test_a_file_is_answered_whole(kind: str) -> None:
+    app = create_app(SumOfFile(), ReplicaOptions(secret=SECRET, max_body=1000))
+    with TestClient(app, headers=HEADERS | {"Content-Type": kind, "X-MLOps-Log": "1"}) as client:
+        answer = client.post("/predict", content=b"1 2")
+        assert answer.json() == {"outputs": {"total": [3.0]}}
+        assert json.loads(answer.headers["X-MLOps-Features"])["outputs"]["sum"] == [3.0]
+        assert client.post("/predict", content=b" " * 1001).status_code == 413
+        as_usual = client.post(
+            "/predict", json={"inputs": {"x": [[1, 2]]}}, headers={"Content-Type": "application/json"}
+        )
+        assert as_usual.json()["outputs"]["sum"] == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "message"),
+    [
+        (b"unreadable", 422, "InvalidInput", "file: holds no numbers"),
+        (b"not ours", 422, "InvalidInput", "tool"),
+        (b"1 2 3", 422, "InvalidInput", "shape"),
+        (b"13 1", 500, "ModelFailed", "failed"),
+        (b"broken", 500, "ModelFailed", "failed"),
+    ],
+)
+def test_a_file_that_is_not_answered_says_why(body: bytes, status: int, kind: str, message: str) -> None:
+    app = create_app(SumOfFile(), ReplicaOptions(secret=SECRET))
+    with TestClient(app, headers=HEADERS | {"Content-Type": "application/octet-stream"}) as client:
+        answer = client.post("/predict", content=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (status, kind)
+    assert message in error["message"]
+    assert "secret" not in answer.text
+    assert error["remedy"]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +106,20 @@ def test_answers_lists(client: TestClient) -> None:
     answer = client.post("/predict", json={"inputs": {"x": [[1, 2], [4, 0.5]], "shift": [10]}})
     assert answer.status_code == 200
     assert answer.json() == {"outputs": {"sum": [13.0, 14.5], "inverse": [[1.0, 0.5], [0.25, 2.0]]}}
+
+
+def test_features_come_with_the_answer_to_who_asks_for_them(client: TestClient) -> None:
+    asked = {"inputs": {"x": [[1, 2], [4, 0.5]], "shift": [10]}}
+    answer = client.post("/predict", json=asked, headers={"X-MLOps-Log": "1"})
+    told = json.loads(answer.headers["X-MLOps-Features"])
+    assert told["rows"] == 2
+    assert 0 < told["model_s"] < 60
+    assert told["inputs"] == {"x[0]": [1.0, 4.0], "x[1]": [2.0, 0.5]}, "the shift is not one a row"
+    assert told["outputs"]["sum"] == [13.0, 14.5]
+    for request in (asked, {"inputs": {"x": 1}}):
+        assert "X-MLOps-Features" not in client.post("/predict", json=request).headers
+    refused = client.post("/predict", json={"inputs": {"x": 1}}, headers={"X-MLOps-Log": "1"})
+    assert (refused.status_code, "X-MLOps-Features" in refused.headers) == (422, False)
 
 
 def test_what_is_not_finite_in_an_answer_is_null(client: TestClient) -> None:

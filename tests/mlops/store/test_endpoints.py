@@ -35,6 +35,18 @@ def test_a_new_champion_keeps_the_one_before_it_and_no_more(store: Store, sides,
     assert store.deployments.routes()[MODEL].champion.deployment.version == 3
 
 
+def test_bounds_of_replicas_are_kept_changed_and_counted_against_the_quota(
+    store: Store, sides, serve
+) -> None:
+    serve(*MODEL, "http://127.0.0.1:1", version=1)
+    assert store.deployments.want(*MODEL, 1, 1, most=3, quota=3).scale == "1..3"
+    assert store.deployments.all("alpha")[0].most_replicas == 3
+    for replicas, most in ((1, None), (1, 2)):
+        with pytest.raises(InvalidInput, match="has 0 of its 3 left"):
+            store.deployments.want("alpha", "other", 1, replicas, most=most, quota=3)
+    assert store.deployments.want(*MODEL, 1, 2, quota=3).scale == "2"
+
+
 def test_the_previous_one_goes_as_soon_as_a_new_version_is_wanted(store: Store, sides, serve) -> None:
     serve(*MODEL, "http://127.0.0.1:1", version=1)
     serve(*MODEL, "http://127.0.0.1:2", version=2)

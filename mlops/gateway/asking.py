@@ -1,0 +1,58 @@
+"""One inference of a request, whatever protocol it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import Request
+
+from mlops.errors import InvalidInput
+from mlops.platform import Platform
+from mlops.serving.hangup import unless_gone
+from mlops.serving.routing import LONGEST_S, Answer
+
+ROUTING_KEY = "X-MLOps-Routing-Key"
+"""Names the caller: the same name gets the same side of a canary."""
+TIMEOUT = "X-Request-Timeout"
+"""After how many seconds the caller has no use for an answer."""
+
+
+async def ask(
+    platform: Platform,
+    request: Request,
+    project: str,
+    model: str,
+    *,
+    path: str = "/predict",
+    headers: Mapping[str, str],
+    version: int | None = None,
+) -> Answer:
+    """Have the model answer the request's body; see `Platform.infer`. Raises `CallerGone` where the caller
+    hangs up before, and `InvalidInput` for a time-out that is none."""
+    deadline_s = _deadline(request.headers.get(TIMEOUT))
+    work = platform.infer(
+        project,
+        model,
+        await request.body(),
+        request_id=request.state.request_id,
+        caller=request.headers.get(ROUTING_KEY, ""),
+        path=path,
+        headers=headers,
+        version=version,
+        deadline_s=deadline_s,
+    )
+    return await unless_gone(request.receive, work)
+
+
+def _deadline(stated: str | None) -> float | None:
+    if stated is None:
+        return None
+    try:
+        seconds = float(stated)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_S:
+        raise InvalidInput(
+            TIMEOUT, stated[:40], "is no number of seconds", remedy=f"Send one up to {LONGEST_S:g}."
+        )
+    return seconds

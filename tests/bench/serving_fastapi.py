@@ -1,0 +1,31 @@
+"""Run as a script: the plainest server of an ONNX model, FastAPI in one worker without any checks."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import uvicorn
+from fastapi import FastAPI, Request
+
+
+def create_app(path: str) -> FastAPI:
+    """`POST /predict` with `{"inputs": {"X": rows}}`."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    app = FastAPI()
+
+    @app.post("/predict")
+    async def predict(request: Request) -> dict[str, Any]:
+        inputs = (await request.json())["inputs"]["X"]
+        label, _ = session.run(None, {"X": np.asarray(inputs, np.float32)})
+        return {"outputs": {"label": label.tolist()}}
+
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(create_app(sys.argv[2]), host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
