@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from mlops.entities import (
     ServiceStatus,
     Side,
 )
-from mlops.errors import DeploymentNotFound, InvalidInput, ServiceUnavailable, Unauthorized
+from mlops.errors import DeploymentNotFound, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
 from mlops.installation import Installation
 from mlops.project import check_model_name, check_project_name
 from mlops.services.status import read_status
@@ -41,7 +42,8 @@ MAX_REPLICAS = 64
 MOST_INFERENCES = 10_000
 """That are read at a time."""
 _PREPARE_PAUSE_S = 0.5
-_STOP_S = 2.0
+_READY_S, _STOP_S = 5.0, 2.0
+_ASK_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,17 @@ class Platform:
     # -- life -----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin routing, and prepare the database in the background as soon as it answers."""
+        """Begin routing, and prepare the database as soon as it answers: before this returns, so that who
+        connects then is answered, unless it does not answer now."""
         self._prepared = False
         self._stopping.clear()
         await self._router.start()
-        self._preparing = asyncio.create_task(self._prepare_until_done(), name="prepare")
+        tried = asyncio.Event()
+        self._preparing = asyncio.create_task(self._prepare_until_done(tried), name="prepare")
+        with contextlib.suppress(TimeoutError, ServiceUnavailable, SQLAlchemyError):
+            async with asyncio.timeout(_READY_S):
+                await tried.wait()
+                await self._router.reload()
 
     async def stop(self) -> None:
         """End what `start` began and close the connections."""
@@ -129,12 +137,14 @@ class Platform:
             self._store.tokens.put(self._admin_token, Role.ADMIN)
         self._prepared = True
 
-    async def _prepare_until_done(self) -> None:
+    async def _prepare_until_done(self, tried: asyncio.Event) -> None:
         while not self._prepared and not self._stopping.is_set():
             try:
                 await asyncio.to_thread(self.prepare)
             except (ServiceUnavailable, SQLAlchemyError) as error:
                 log.warning("the database is not ready yet: %s", str(error).splitlines()[0])
+            tried.set()
+            if not self._prepared:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), _PREPARE_PAUSE_S)
 
@@ -318,6 +328,28 @@ class Platform:
             project, model, body, request_id=request_id, caller=caller,
             path=path, headers=headers, version=version, deadline_s=deadline_s,
         )  # fmt: skip
+
+    async def signatures(self, project: str) -> list[tuple[Deployment, dict[str, Any]]]:
+        """The project's champions with what a replica of each says it takes and gives; one that does not
+        answer is left out. Raises `ProjectNotFound`."""
+        await asyncio.to_thread(self.project, project)
+        champions = [
+            each
+            for each in await asyncio.to_thread(self.deployments, project)
+            if each.side is Side.CHAMPION and each.state is DeploymentState.RUNNING
+        ]
+        told = await asyncio.gather(*(self._signature(each) for each in champions))
+        return [(each, signature) for each, signature in zip(champions, told, strict=True) if signature]
+
+    async def _signature(self, deployment: Deployment) -> dict[str, Any] | None:
+        try:
+            answer = await self._router.infer(
+                deployment.project, deployment.model, b"{}", path="/signature", deadline_s=_ASK_S
+            )
+        except MLOpsError as error:
+            log.warning("signature of %s: %s", deployment.model, error.message)
+            return None
+        return dict(json.loads(answer.body)) if answer.status == 200 else None
 
     def inferences(
         self, project: str, model: str, count: int = 100, since: datetime | None = None

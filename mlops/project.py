@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -57,8 +57,9 @@ class Quotas:
 class Serving:
     """What the project's deployments may do."""
 
-    allow_pickle: bool = False
-    """Whether models that are pickles (sklearn, torch) may be served: loading one runs its code."""
+    allow_pickle: bool | tuple[str, ...] = False
+    """Whether models that are pickles (sklearn, pytorch) may be served, or of which of MLflow's flavors:
+    loading one runs its code."""
     canary_min_requests: int = 100
     """Requests to each of canary and champion before a canary may be withdrawn."""
     canary_more_errors: float = 0.02
@@ -72,6 +73,15 @@ class Serving:
     """Share of the inferences that go into the log, 0 to 1."""
     log_days: float = 30.0
     """How long the log keeps them."""
+
+
+def allows_pickle(allowed: bool | Collection[str], flavors: Collection[str]) -> bool:
+    """Whether `Serving.allow_pickle`, as it is or from JSON, lets a model of these MLflow flavors be loaded.
+    `python_function`, which every model is besides, needs its name where it is the only one."""
+    if isinstance(allowed, bool):
+        return allowed
+    named = set(flavors) - {"python_function"} or set(flavors)
+    return named <= set(allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +269,11 @@ _SERVING_LIMITS = {
 
 def _serving(path: Path, raw: dict[str, Any]) -> Serving:
     allow = raw.get("allow_pickle", False)
-    if not isinstance(allow, bool):
-        raise ProjectFileError(path, f"`serving.allow_pickle` = {allow!r} must be true or false")
+    if isinstance(allow, list) and all(isinstance(flavor, str) for flavor in allow):
+        allow = tuple(allow)
+    elif not isinstance(allow, bool):
+        problem = f"`serving.allow_pickle` = {allow!r} must be true, false or a list of flavors"
+        raise ProjectFileError(path, problem, remedy='Name those that may be, as in ["sklearn"].')
     usual = Serving()
     least = raw.get("canary_min_requests", usual.canary_min_requests)
     if not isinstance(least, int) or isinstance(least, bool) or least < 1:

@@ -16,7 +16,7 @@ from mlops.cli.output import Json, ProjectOption, say, table, to_json
 from mlops.errors import InvalidInput, MLOpsError, ModelNotFound
 from mlops.hardware.ane.report import told_share
 from mlops.hardware.ane.wording import percent, printable
-from mlops.project import read_project
+from mlops.project import allows_pickle, read_project
 
 if TYPE_CHECKING:
     from mlops.entities import ModelVersion
@@ -152,7 +152,7 @@ def _data(found: MLModel, relative: str) -> Path:
 
 
 def _check_pickles_allowed(opened: Workspace, name: str) -> None:
-    if not read_project(opened.info.root).serving.allow_pickle:
+    if not allows_pickle(read_project(opened.info.root).serving.allow_pickle, {"pytorch"}):
         raise InvalidInput(
             "model",
             name,

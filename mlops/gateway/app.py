@@ -16,7 +16,7 @@ from mlops.gateway.errors import add_error_handlers
 from mlops.gateway.origins import OriginCheck
 from mlops.gateway.responses import Responses
 from mlops.gateway.routes.deployments import deployment_routes
-from mlops.gateway.routes.inference import inference_routes
+from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
 from mlops.gateway.routes.metrics import metrics_routes
 from mlops.gateway.routes.projects import project_routes
@@ -60,6 +60,7 @@ def create_app(platform: Platform) -> FastAPI:
         inference_routes(platform),  # first, as routes are tried in order
         v2_routes(platform),
         scoring_routes(platform),
+        schema_routes(platform),
         status_routes(platform),
         project_routes(platform),
         run_routes(platform),

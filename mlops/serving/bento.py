@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops.errors import ConfigError, InvalidInput
+from mlops.project import allows_pickle
 
 # Flavors that are data alone. Every other one may run code when it is loaded.
 SAFE_FLAVORS = frozenset({"onnx"})
@@ -44,8 +45,8 @@ class BentoOrder:
     run_id: str = ""
     build: str = "1"
     """Tells Bentos of the same model version apart; letters and digits."""
-    allow_pickle: bool = False
-    """Whether flavors that run code when loaded may be packaged."""
+    allow_pickle: bool | Sequence[str] = False
+    """Whether flavors that run code when loaded may be packaged, or which."""
     file_answer: str = ""
     """`package.module:function` that answers whole files with the model's help (`runtimes.files`); its
     package is copied from `code`."""
@@ -182,11 +183,12 @@ def open_service(bento: Path, threads: int, providers: Sequence[str] = ()) -> An
 
 
 def _check_flavors(order: BentoOrder, flavors: set[str]) -> None:
-    if flavors & SAFE_FLAVORS or order.allow_pickle:
+    if flavors & SAFE_FLAVORS or allows_pickle(order.allow_pickle, flavors):
         return
     raise ConfigError(
         f"version {order.version} of {order.name!r} is {', '.join(sorted(flavors))}: loading it runs code",
-        remedy="Log it as ONNX, or allow pickled flavors for this project if you trust who logs its models.",
+        remedy="Log it as ONNX; or, if you trust who logs its models, name the flavor in `allow_pickle` below"
+        " [serving] in the project's project.toml and register it again.",
         flavors=sorted(flavors),
     )
 

@@ -114,7 +114,7 @@ def open_replica(bento: Path, options: ReplicaOptions) -> ASGIApp:
 
 def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
     """`POST /predict`, `/v2/infer` and `/v2/metadata` (Open Inference Protocol), `/invocations` (MLflow's
-    scoring protocol), and `GET /healthz`, for holders of the secret only.
+    scoring protocol), `/signature` (what the model takes), `GET /healthz`, for holders of the secret only.
 
     /predict takes `{"inputs": {name: nested lists}}`, or a whole file where the model takes some, and answers
     200 with `{"outputs": {name: nested lists}}`, or with what the project makes of the file; 400 on a body
@@ -149,6 +149,7 @@ def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
             Route("/v2/infer", answers(_infer, _JSON, _BINARY), methods=["POST"]),
             Route("/invocations", answers(_invoke, _JSON, "text/csv"), methods=["POST"]),
             Route("/v2/metadata", answers(_describe, _JSON), methods=["POST"]),
+            Route("/signature", answers(_signature, _JSON), methods=["POST"]),
             Route("/healthz", healthz),
         ],
         exception_handlers={
@@ -293,6 +294,10 @@ def _describe(inference: _Inference, _: bytes, __: Mapping[str, str]) -> Respons
     return _as_json({side: v2.tensors(signature[side]) for side in ("inputs", "outputs")})
 
 
+def _signature(inference: _Inference, _: bytes, __: Mapping[str, str]) -> Response:
+    return _as_json({**inference.model.signature(), "takes_files": inference.model.takes_files})
+
+
 def _infer(inference: _Inference, body: bytes, headers: Mapping[str, str]) -> Response:
     stated = headers.get(HEADER_LENGTH)
     try:
@@ -355,7 +360,7 @@ def _refuse(_: Request, error: Exception) -> Response:
 def _refuse_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     kind = "NotFound" if error.status_code == 404 else "InvalidInput"
-    remedy = "Use POST /predict, /v2/infer, /v2/metadata, /invocations, or GET /healthz."
+    remedy = "Use POST /predict, /v2/infer, /v2/metadata, /invocations, /signature, or GET /healthz."
     shape = RequestRefused(
         error.status_code,
         error.detail,

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 _JSON = {"Content-Type": "application/json"}
 _LOGGED = {LOG_HEADER: "1"}
-_QUESTIONS = frozenset({"/v2/metadata"})
+_QUESTIONS = frozenset({"/v2/metadata", "/signature"})
 """What replicas are asked of the model itself."""
 _NONE = 503
 """The status of no answer."""

@@ -17,6 +17,7 @@ import tempfile
 import time
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -44,7 +45,7 @@ class PackagingOrder:
     """MLOPS_HOME."""
     scratch: str
     """The child's folder for temporary files; it goes with the child, however that ends."""
-    allow_pickle: bool = False
+    allow_pickle: bool | Sequence[str] = False
     file_answer: str = ""
     """The project's function that answers files with this model's help."""
     code: str = ""
@@ -82,7 +83,12 @@ class Packager:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def submit(
-        self, deployment: Deployment, *, allow_pickle: bool, file_answer: str = "", code: Path | None = None
+        self,
+        deployment: Deployment,
+        *,
+        allow_pickle: bool | Sequence[str],
+        file_answer: str = "",
+        code: Path | None = None,
     ) -> None:
         """Queue a deployment, unless it is queued or running already."""
         if deployment.id in self.under_way:

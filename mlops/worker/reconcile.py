@@ -122,7 +122,7 @@ class Reconciler:
         serving = self._settings(row.project).get("serving", {})
         self._packager.submit(
             row,
-            allow_pickle=bool(serving.get("allow_pickle", False)),
+            allow_pickle=serving.get("allow_pickle", False),
             file_answer=serving.get("files", {}).get(row.model, ""),
             code=project.root,
         )
@@ -136,7 +136,9 @@ class Reconciler:
                 self._deploy(row)
             return
         self._deployments.set_replicas(row.id, served.urls)
-        if served.phase is Phase.FAILED:
+        if served.phase is Phase.FAILED and served.urls and row.state is DeploymentState.RUNNING:
+            self._limping(row, served)
+        elif served.phase is Phase.FAILED:
             self._failed(row, served.error)
         elif served.phase is Phase.RUNNING:
             self._running(row, served)
@@ -167,6 +169,14 @@ class Reconciler:
         # Also after a step that was cut short between the two: only the newest version answers.
         if self._deployments.succeed(row.id):
             self.moving = True
+
+    def _limping(self, row: Deployment, served: Served) -> None:
+        # A replica died, or a further one cannot start. Those that answer stay; the server tries again.
+        if row.error != served.error:
+            log.error("deployment %s: %s", row.id, served.error)
+            self._deployments.advance(row.id, DeploymentState.RUNNING, error=served.error)
+        if self._asked.get(row.id) != row.scale:
+            self._deploy(row)
 
     def _still_starting(self, row: Deployment, served: Served) -> None:
         self.moving = True

@@ -66,11 +66,16 @@ class ReplicaServer:
     async def _start(self, port: int) -> str:
         app = web.Application(client_max_size=2**26)
         app.router.add_post("/predict", self._predict)
+        app.router.add_post("/signature", self._signature)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def _signature(self, _: web.Request) -> web.StreamResponse:
+        x = {"name": "x", "dtype": "int64", "shape": [-1], "required": True}
+        return web.json_response({"inputs": [x], "outputs": None, "takes_files": False})
 
     async def _predict(self, request: web.Request) -> web.StreamResponse:
         self.requests.append({name.lower(): value for name, value in request.headers.items()})

@@ -34,6 +34,35 @@ def _dead_platform() -> Platform:
     return Platform(store, router, lambda: [], Addresses("http://127.0.0.1:1"), session_key="k")
 
 
+def test_who_connects_after_the_start_is_answered(
+    platform: Platform, add_project: Callable[..., str], serve, replica_server
+) -> None:
+    add_project("alpha")
+    serve("alpha", "depth", replica_server().url)
+
+    async def scenario() -> tuple[bool, int]:
+        await platform.start()
+        try:
+            return platform.is_prepared, len(platform._router.replicas("alpha", "depth"))
+        finally:
+            await platform.stop()
+
+    assert asyncio.run(scenario()) == (True, 1)
+
+
+def test_a_start_without_postgres_does_not_wait_for_it() -> None:
+    async def scenario() -> bool:
+        platform = _dead_platform()
+        async with asyncio.timeout(4):
+            await platform.start()
+        try:
+            return platform.is_prepared
+        finally:
+            await platform.stop()
+
+    assert asyncio.run(scenario()) is False
+
+
 def test_open_before_the_first_start_says_what_to_run(tmp_path) -> None:
     with pytest.raises(ConfigError, match="mlops:"):
         Platform.open(MLOpsConfig(home=tmp_path / "home"))

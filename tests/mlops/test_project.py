@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops.errors import InvalidName, ProjectFileError, ProjectNotFound
-from mlops.project import Project, Quotas, check_model_name, check_project_name, find_project, read_project
+from mlops.project import (
+    Project,
+    Quotas,
+    allows_pickle,
+    check_model_name,
+    check_project_name,
+    find_project,
+    read_project,
+)
 
 RESERVED = ["default", "admin", "mlops", "workspaces", "api", "ajax-api", "static-files"]
 
@@ -172,12 +180,33 @@ def test_quotas_that_are_no_amount_are_refused(tmp_path: Path, line: str) -> Non
         read_project(write(tmp_path, head(f"[quotas]\n{line}")))
 
 
-@pytest.mark.parametrize("value", ["1", "'true'", "[]"])
-def test_pickles_are_allowed_by_true_alone(tmp_path: Path, value: str) -> None:
+@pytest.mark.parametrize("value", ["1", "'true'", "[1]", "{}"])
+def test_pickles_are_allowed_by_true_or_by_name_alone(tmp_path: Path, value: str) -> None:
     assert not read_project(write(tmp_path, head(""))).serving.allow_pickle
     assert read_project(write(tmp_path, head("[serving]\nallow_pickle = true"))).serving.allow_pickle
+    named = read_project(write(tmp_path, head("[serving]\nallow_pickle = ['sklearn']"))).serving.allow_pickle
+    assert named == ("sklearn",)
     with pytest.raises(ProjectFileError, match=re.escape("`serving.allow_pickle`")):
         read_project(write(tmp_path, head(f"[serving]\nallow_pickle = {value}")))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "flavors", "answer"),
+    [
+        (True, {"sklearn", "python_function"}, True),
+        (False, {"sklearn", "python_function"}, False),
+        (["sklearn"], {"sklearn", "python_function"}, True),
+        (["pytorch"], {"sklearn", "python_function"}, False),
+        (["sklearn"], {"sklearn", "pytorch", "python_function"}, False),
+        (["sklearn"], {"python_function"}, False),
+        (["python_function"], {"python_function"}, True),
+        ([], {"sklearn"}, False),
+    ],
+)
+def test_a_flavor_is_allowed_by_its_own_name(
+    allowed: bool | list[str], flavors: set[str], answer: bool
+) -> None:
+    assert allows_pickle(allowed, flavors) is answer
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -12,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from mlops.client import MLOpsClient
@@ -96,19 +99,47 @@ def test_what_was_asked_is_in_the_log_with_its_features(
     assert [served_digits.expected] in row.features["outputs"].values()
 
 
+def test_the_projects_openapi_tells_what_its_models_take(
+    stack: Installation, served_digits: Any, token: str
+) -> None:
+    import jsonschema
+    from openapi_spec_validator import validate
+
+    headers = {"Authorization": f"Bearer {token}"}
+    document = httpx.get(f"{stack.gateway_url}/projects/digits/openapi.json", headers=headers).json()
+    validate(document)
+    operation = document["paths"]["/projects/digits/models/digits/predict"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    jsonschema.validate({"inputs": {"X": served_digits.sample.tolist()}}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"inputs": {"X": served_digits.sample[:, 1:].tolist()}}, schema)
+
+
 @contextmanager
-def asked_all_the_while(digits: MLOpsClient, sample: Any) -> Iterator[Counter[str]]:
-    """Counts what four callers are answered meanwhile: a version, or an error."""
+def asked_all_the_while(
+    digits: MLOpsClient, sample: Any, *, connect_anew: bool = False
+) -> Iterator[Counter[str]]:
+    """Counts what four callers are answered meanwhile: a version, or an error. With `connect_anew` each
+    request has a connection of its own, and one that nobody took is counted as `refused`."""
     counts: Counter[str] = Counter()
     stop, lock = threading.Event(), threading.Lock()
     url = f"{digits._gateway.url}/projects/digits/models/digits/predict"
     headers = {"Authorization": digits._gateway._http.headers["Authorization"]}
 
+    def asked(http: httpx.Client) -> str:
+        try:
+            answer = http.post(url, json={"inputs": {"X": sample.tolist()}})
+        except httpx.ConnectError:
+            return "refused"
+        except httpx.TransportError as error:
+            return repr(error)
+        return answer.headers["X-Model-Version"] if answer.status_code == 200 else answer.text
+
     def ask() -> None:
-        with httpx.Client(headers=headers, timeout=60, trust_env=False) as http:
+        limits = httpx.Limits(max_keepalive_connections=0 if connect_anew else 1)
+        with httpx.Client(headers=headers, timeout=60, trust_env=False, limits=limits) as http:
             while not stop.is_set():
-                answer = http.post(url, json={"inputs": {"X": sample.tolist()}})
-                told = answer.headers["X-Model-Version"] if answer.status_code == 200 else answer.text
+                told = asked(http)
                 with lock:
                     counts[told] += 1
 
@@ -178,6 +209,53 @@ def test_mlflows_alias_moves_the_endpoint(digits: MLOpsClient, served_digits: An
         assert time.monotonic() < deadline
         time.sleep(0.1)
     digits.rollback_model("digits")
+
+
+def replicas_of(stack: Installation) -> set[str]:
+    store = Store(stack.database_url())
+    found = store.deployments.routes()["digits", "digits"].champion.replicas
+    store.close()
+    return {replica.url for replica in found}
+
+
+def test_a_replica_killed_under_load_costs_no_request(
+    stack: Installation, digits: MLOpsClient, served_digits: Any
+) -> None:
+    champion = next(row for row in digits.deployments() if row.side is Side.CHAMPION)
+    digits.deploy_model("digits", champion.version, replicas=2)
+    deadline = time.monotonic() + 120
+    while len(before := replicas_of(stack)) < 2:
+        assert time.monotonic() < deadline, digits.deployments()
+        time.sleep(0.2)
+    port = urlsplit(min(before)).port
+    (pid,) = {
+        each.pid
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr.port == port
+    }
+    with asked_all_the_while(digits, served_digits.sample) as counts:
+        time.sleep(1)
+        os.kill(pid, signal.SIGKILL)
+        while min(before) in replicas_of(stack):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)
+    assert set(counts) == {str(champion.version)}, counts
+    digits.deploy_model("digits", champion.version, replicas=1)
+
+
+def test_a_restarted_gateway_answers_all_that_it_accepted(
+    stack: Installation, digits: MLOpsClient, served_digits: Any
+) -> None:
+    version = next(row.version for row in digits.deployments() if row.side is Side.CHAMPION)
+    with asked_all_the_while(digits, served_digits.sample, connect_anew=True) as counts:
+        time.sleep(1)
+        done = toolkit(stack, "mlops:restart", "gateway")
+        assert done.returncode == 0, done.stderr
+        before = counts[str(version)]
+        until(counts, version)
+        assert counts[str(version)] > before
+    assert set(counts) <= {str(version), "refused"}, counts
 
 
 def test_what_an_endpoint_cannot_do_is_named_by_the_command(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from mlops.entities import Inference
 from mlops.gateway.asking import ROUTING_KEY, TIMEOUT, ask
+from mlops.gateway.model_schemas import openapi_of
 from mlops.platform import Platform
 from mlops.serving.routing import LONGEST_S
 
@@ -80,5 +81,17 @@ def inference_routes(platform: Platform) -> APIRouter:
     ) -> list[Inference]:
         """The newest inferences in the log, newest first, with their features."""
         return platform.inferences(project, model, count, since)
+
+    return routes
+
+
+def schema_routes(platform: Platform) -> APIRouter:
+    """GET /projects/{project}/openapi.json."""
+    routes = APIRouter(tags=["inference"])
+
+    @routes.get("/projects/{project}/openapi.json")
+    async def openapi(project: str) -> dict[str, Any]:
+        """What each served model of the project takes and gives, as OpenAPI."""
+        return openapi_of(project, await platform.signatures(project))
 
     return routes

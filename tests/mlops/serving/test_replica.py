@@ -122,6 +122,12 @@ def test_features_come_with_the_answer_to_who_asks_for_them(client: TestClient) 
     assert (refused.status_code, "X-MLOps-Features" in refused.headers) == (422, False)
 
 
+def test_it_tells_what_the_model_takes(client: TestClient) -> None:
+    told = client.post("/signature", json={}).json()
+    assert [each["name"] for each in told["inputs"]] == ["x", "shift"]
+    assert (told["outputs"], told["takes_files"]) == (None, False)
+
+
 def test_what_is_not_finite_in_an_answer_is_null(client: TestClient) -> None:
     answer = client.post("/predict", json={"inputs": {"x": [[0, 1]]}})
     assert answer.json()["outputs"]["inverse"] == [[None, 1.0]]

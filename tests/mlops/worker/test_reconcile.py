@@ -11,6 +11,7 @@ import pytest
 
 from mlops.config import MLOpsConfig
 from mlops.entities import Deployment, DeploymentState, ProjectWorkspace, Replica, Side
+from mlops.serving.base import Phase, Served
 from mlops.serving.bento import folder
 from mlops.serving.local import LocalModelServer
 from mlops.store.store import Store
@@ -127,6 +128,29 @@ def test_a_wish_is_packaged_served_and_removed(world: World) -> None:
     assert world.ask() is None
     assert world.server.served() == {}
     assert not folder(world.bentos, running.bento).exists()
+
+
+def test_a_failed_replica_does_not_take_the_others_down(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = world.store.deployments.want("drilling", "depth", 1, 2)
+    world.until(wanted, DeploymentState.RUNNING)
+    told = world.server.served
+
+    def failed() -> dict[int, Served]:
+        error = "A replica's health check failed."
+        return {number: Served(Phase.FAILED, each.urls[:1], error) for number, each in told().items()}
+
+    monkeypatch.setattr(world.server, "served", failed)
+    for _ in range(3):
+        world.reconciler.step()
+        assert len(world.replicas()) == 1
+        assert world.ask() == 321.0
+    (row,) = world.store.deployments.all("drilling")
+    assert (row.state, row.error) == (DeploymentState.RUNNING, "A replica's health check failed.")
+    monkeypatch.undo()
+    world.step_until(lambda: len(world.replicas()) == 2)
+    world.step_until(lambda: not world.store.deployments.all("drilling")[0].error)
 
 
 def test_a_newer_version_takes_over_and_one_that_fails_does_not(world: World) -> None:
