@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from mlops.config import MLOpsConfig
 from mlops.entities import Deployment
-from mlops.errors import MLOpsError
+from mlops.errors import MLOpsError, ServiceUnavailable
 
 DOWNLOAD = "mlops.workspace:download_model"
 _TRACEBACK_CHARS = 8000
@@ -61,6 +61,8 @@ class Packaged:
     deployment: int
     bento: str = ""
     error: str = ""
+    later: bool = False
+    """Whether the error is that a service did not answer, as while all start: it is worth another try."""
 
 
 class Packager:
@@ -185,7 +187,7 @@ class _Child:
         if self._process.returncode == 0 and "bento" in answer:
             return Packaged(self.deployment, bento=str(answer["bento"]))
         if "error" in answer:
-            return Packaged(self.deployment, error=str(answer["error"]))
+            return Packaged(self.deployment, error=str(answer["error"]), later=bool(answer.get("later")))
         why = "took too long" if self._expired else f"ended with {self._process.returncode}"
         return Packaged(self.deployment, error=f"packaging {why}\n{log}".strip())
 
@@ -211,9 +213,9 @@ def main() -> int:
 
     os.environ.update({**environment(Path(order.bentos)), "TMPDIR": order.scratch})
     try:
-        answer = {"bento": _package(order)}
+        answer: dict[str, Any] = {"bento": _package(order)}
     except MLOpsError as error:
-        answer = {"error": str(error)}
+        answer = {"error": str(error), "later": isinstance(error, ServiceUnavailable)}
     except Exception:  # noqa: BLE001 - whatever it was, the deployment's record gets it
         answer = {"error": traceback.format_exc()[-_TRACEBACK_CHARS:]}
     sys.stdout.write("\n" + json.dumps(answer) + "\n")

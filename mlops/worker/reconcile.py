@@ -26,6 +26,8 @@ MAX_ONGOING = 64
 """Requests a replica holds at a time, running or waiting for its threads; more get 503."""
 DEFAULT_CPUS = 0.5
 START_TIMEOUT_S = 180.0
+PACKAGE_AGAIN_S, PACKAGE_FOR_S = 2.0, 300.0
+"""Between two tries, and at most, while a service that packaging needs does not answer."""
 ROOM_AFTER_S = 20.0
 """A deployment that waits longer without a replica may lack cores: previous champions make room."""
 
@@ -59,7 +61,8 @@ class Reconciler:
         self._start_timeout = start_timeout_s
         self._room_after = room_after_s
         self._asked: dict[int, str] = {}  # deployment -> its scale, as asked of the server in this session
-        self._since: dict[int, float] = {}  # deployment -> when it was first seen STARTING
+        self._since: dict[int, float] = {}  # deployment -> when it was first seen STARTING, or waiting to
+        self._not_before: dict[int, float] = {}  # deployment -> when packaging is tried again
         self.moving = False
 
     def step(self) -> dict[str, int]:
@@ -100,10 +103,19 @@ class Reconciler:
 
     def _collect_packages(self) -> None:
         for done in self._packager.finished():
-            if done.error:
+            if done.later and self._may_wait(done.deployment):
+                self._deployments.advance(done.deployment, DeploymentState.PACKAGING, error=done.error)
+            elif done.error:
                 self._deployments.advance(done.deployment, DeploymentState.FAILED, error=done.error)
             else:
+                self._since.pop(done.deployment, None)
                 self._deployments.advance(done.deployment, DeploymentState.STARTING, bento=done.bento)
+
+    def _may_wait(self, number: int) -> bool:
+        """Whether packaging is tried again in a moment; not for ever."""
+        now = time.monotonic()
+        self._not_before[number] = now + PACKAGE_AGAIN_S
+        return now - self._since.setdefault(number, now) < PACKAGE_FOR_S
 
     def _package(self, row: Deployment) -> None:
         if row.state is DeploymentState.STOPPING:
@@ -111,8 +123,8 @@ class Reconciler:
         elif row.state is DeploymentState.PENDING:
             self._deployments.advance(row.id, DeploymentState.PACKAGING)
             self._submit(row)
-        elif row.state is DeploymentState.PACKAGING:  # also one that an earlier worker left behind
-            self._submit(row)
+        elif row.state is DeploymentState.PACKAGING and time.monotonic() >= self._not_before.get(row.id, 0.0):
+            self._submit(row)  # also one that an earlier worker left behind
 
     def _submit(self, row: Deployment) -> None:
         try:
@@ -215,6 +227,7 @@ class Reconciler:
                 discard(self._bentos, row.bento)
             self._asked.pop(row.id, None)
             self._since.pop(row.id, None)
+            self._not_before.pop(row.id, None)
 
     # -- settings ---------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 
 from mlops.config import MLOpsConfig
 from mlops.entities import Deployment, DeploymentState, ProjectWorkspace, Replica, Side
+from mlops.errors import ServiceUnavailable
 from mlops.serving.base import Phase, Served
 from mlops.serving.bento import folder
 from mlops.serving.local import LocalModelServer
@@ -238,6 +239,36 @@ def test_a_wish_that_an_earlier_worker_was_packaging_goes_on(world: World) -> No
     world.packager = Packager(world.home, world.bentos, download=DOWNLOAD)
     world.reconciler = Reconciler(world.store, world.server, world.packager, world.bentos)
     world.until(wanted, DeploymentState.RUNNING)
+
+
+def download_when_up(config: MLOpsConfig, project: str, model: str, version: int, folder: Path) -> Path:
+    """A registry that does not answer before a file says so."""
+    if not (config.home / "up").exists():
+        raise ServiceUnavailable("mlflow", "it is starting")
+    return download(config, project, model, version, folder)
+
+
+@pytest.mark.parametrize("comes_up", [True, False])
+def test_packaging_waits_for_a_service_that_starts_but_not_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, comes_up: bool
+) -> None:
+    monkeypatch.setattr("mlops.worker.reconcile.PACKAGE_AGAIN_S", 0.1)
+    monkeypatch.setattr("mlops.worker.reconcile.PACKAGE_FOR_S", 300.0 if comes_up else 0.0)
+    world.packager = Packager(world.home, world.bentos, download=f"{__name__}:download_when_up")
+    world.reconciler = Reconciler(world.store, world.server, world.packager, world.bentos)
+    wanted = world.store.deployments.want("drilling", "depth", 1, 1)
+
+    def error() -> str:
+        return world.store.deployments.all("drilling")[0].error
+
+    world.step_until(lambda: "it is starting" in error())
+    if not comes_up:
+        assert world.state(wanted) is DeploymentState.FAILED
+        return
+    assert world.state(wanted) is DeploymentState.PACKAGING
+    (world.home / "up").touch()
+    world.until(wanted, DeploymentState.RUNNING)
+    assert error() == ""
 
 
 def download_and_hang(config: MLOpsConfig, project: str, model: str, version: int, folder: Path) -> Path:
