@@ -44,7 +44,7 @@ check: setup ## Format, lint, types, import rules
 test: setup ## All tests, with real services
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
-bench: setup ## Measure against other tools (40 min; QUICK=1 SUITES=…); WRITE=1 renews docs/benchmarks.md
+bench: setup ## Measure against other tools (an hour; QUICK=1 SUITES=…); WRITE=1 renews docs/benchmarks.md
 	$(BIN)/python -m tests.bench $(if $(WRITE),--write) $(if $(QUICK),--quick) $(SUITES)
 
 bench-train: setup ## Train on 300 + 1,000 synthetic holes (under an hour) and store the figures that bench reads

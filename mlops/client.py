@@ -198,7 +198,13 @@ class MLOpsClient:
         register: bool = True,
     ) -> ModelVersion | None:
         """Store a model with the run, and register it as the next version of `name` unless told not
-        to. `flavor` is onnx, torch or sklearn. Raises `NoActiveRun`, `InvalidInput`, `InvalidName`."""
+        to. `flavor` is onnx, torch, sklearn, mlx or coreml.
+
+        MLX: a module or function of arrays, exported for inputs like `input_example`, which names the
+        callable's parameters. Core ML: an MLModel of coremltools, or the path of its package.
+        Raises `NoActiveRun`, `InvalidInput` (with what cannot be exported), `InvalidName`, `ConfigError`
+        where the flavor's package is not installed.
+        """
         return self._workspace.registry.log_model(
             self._active("log_model").id,
             model,

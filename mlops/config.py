@@ -68,6 +68,10 @@ class MLOpsConfig(BaseSettings):
     ray_dashboard: bool = False
     """Whether the embedded Ray starts its own dashboard (about 200 MB more)."""
 
+    otlp_endpoint: str | None = None
+    """An OpenTelemetry collector (`http://host:4318`) that gets a trace of each inference: the gateway's part
+    and the replica's. Replicas that run already go on as they began."""
+
     start_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """How long `mlops:start` waits for every service to be healthy, in seconds."""
 
@@ -190,6 +194,17 @@ class MLOpsConfig(BaseSettings):
     def _check_hardware_interval(cls, value: float) -> float:
         if 0 < value < _LEAST_INTERVAL_S:
             raise ValueError(f"must be 0, or {_LEAST_INTERVAL_S} seconds or more")
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _check_otlp_endpoint(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = _parts(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("must be like http://host:4318")
+            if parts.username is not None:
+                raise ValueError("must hold no account: OTEL_EXPORTER_OTLP_HEADERS is read for that")
         return value
 
     @field_validator("ray_address")

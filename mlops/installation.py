@@ -166,8 +166,8 @@ class Installation:
 
     def choose_ports(self, names: Iterable[str]) -> dict[str, int]:
         """Choose and record a port for each name: the setting's, else the recorded one if it is
-        free, else a free one. Raises `PortTaken` when a setting's port is another program's, and
-        `ConfigError` when two settings demand the same one."""
+        free, else a free one; those of other names stay recorded. Raises `PortTaken` when a setting's
+        port is another program's, and `ConfigError` when two settings demand the same one."""
         recorded = self.ports()
         chosen = dict.fromkeys(names, 0)
         for name in chosen:
@@ -179,7 +179,7 @@ class Installation:
             if chosen[name] == 0 and (not port or port in chosen.values() or not _is_free(port)):
                 port = _free_port(taken=set(chosen.values()) | set(recorded.values()))
             chosen[name] = port
-        write_private(self._ports_file, json.dumps(chosen, indent=1))
+        write_private(self._ports_file, json.dumps(recorded | chosen, indent=1))
         return chosen
 
     def _check_wanted(self, name: str, port: int, chosen: dict[str, int]) -> None:

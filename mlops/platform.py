@@ -30,9 +30,12 @@ from mlops.errors import DeploymentNotFound, InvalidInput, MLOpsError, ServiceUn
 from mlops.installation import Installation
 from mlops.project import check_model_name, check_project_name
 from mlops.services.status import read_status
-from mlops.serving.routing import Answer, Load, Router
+from mlops.serving.connections import Answer
+from mlops.serving.load import Load
+from mlops.serving.routing import Router
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
+from mlops.traces import Traces
 from mlops.tracking.curves import MetricCurves
 from mlops.tracking.results import MetricHistory
 
@@ -69,11 +72,13 @@ class Platform:
         *,
         session_key: str,
         admin_token: str | None = None,
+        traces: Traces | None = None,
         curves: MetricCurves | None = None,
     ) -> None:
         """`curves` reads the database of MLflow; None where MLflow is elsewhere."""
         self.addresses = addresses
         self.session_key = session_key
+        self.traces = traces or Traces()
         self._store = store
         self._router = router
         self._services = services
@@ -91,7 +96,10 @@ class Platform:
         installation = Installation(config)
         url = installation.database_url()
         store = Store(url)
-        router = Router(store, database_url=url, replica_secret=installation.secret("replica_secret"))
+        traces = Traces(config.otlp_endpoint, "mlops-gateway")
+        router = Router(
+            store, database_url=url, replica_secret=installation.secret("replica_secret"), traces=traces
+        )
         return cls(
             store,
             router,
@@ -99,6 +107,7 @@ class Platform:
             Addresses(installation.gateway_url, installation.mlflow_url),
             session_key=installation.secret("session_key"),
             admin_token=installation.secret("admin_token"),
+            traces=traces,
             curves=None if config.mlflow_uri else MetricCurves(installation.database_url("mlflow")),
         )
 
@@ -123,6 +132,7 @@ class Platform:
         if self._preparing is not None:
             await asyncio.wait([self._preparing], timeout=_STOP_S)
         await self._router.stop()
+        await asyncio.to_thread(self.traces.close)
         self._store.close()
 
     @property

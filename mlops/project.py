@@ -51,6 +51,8 @@ class Quotas:
     """Serving replicas of all its deployments together."""
     replica_cpus: float = 0.5
     """CPU cores Ray sets aside for each replica."""
+    replica_memory_mb: int = 1024
+    """Megabytes set aside for each replica; one that takes more is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ class Serving:
     files: Mapping[str, str] = field(default_factory=dict)
     """Model -> `package.module:function` of the project that answers whole files with the model's help
     (`mlops.serving.runtimes.files`): it runs in the model's replicas."""
+    batch: Mapping[str, int] = field(default_factory=dict)
+    """Model -> the most rows, along the first axis, that one call of it may answer together: of a model whose
+    rows do not depend on each other."""
     log_share: float = 1.0
     """Share of the inferences that go into the log, 0 to 1."""
     log_days: float = 30.0
@@ -250,15 +255,17 @@ def _quotas(path: Path, raw: dict[str, Any]) -> Quotas:
     for key, value in raw.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise ProjectFileError(path, f"`quotas.{key}` = {value!r} must be a number above 0")
-        if key == "max_replicas" and not isinstance(value, int):
+        if key != "replica_cpus" and not isinstance(value, int):
             raise ProjectFileError(path, f"`quotas.{key}` = {value!r} must be a whole number")
     defaults = Quotas()
     return Quotas(
         max_replicas=raw.get("max_replicas", defaults.max_replicas),
         replica_cpus=float(raw.get("replica_cpus", defaults.replica_cpus)),
+        replica_memory_mb=raw.get("replica_memory_mb", defaults.replica_memory_mb),
     )
 
 
+_MOST_ROWS = 65536
 _SERVING_LIMITS = {
     "canary_more_errors": (0.0, 1.0),
     "canary_slower": (1.0, 1000.0),
@@ -288,5 +295,20 @@ def _serving(path: Path, raw: dict[str, Any]) -> Serving:
         limits[key] = float(value)
     files = _calls(path, "serving.files", raw.get("files", {}), "my-model")
     return Serving(
-        allow, least, files={check_model_name(name): call for name, call in files.items()}, **limits
+        allow,
+        least,
+        files={check_model_name(name): call for name, call in files.items()},
+        batch=_batches(path, raw.get("batch", {})),
+        **limits,
     )
+
+
+def _batches(path: Path, value: object) -> dict[str, int]:
+    if not isinstance(value, dict):
+        raise ProjectFileError(path, "`serving.batch` must be a table", remedy="Write it as [serving.batch].")
+    for model, rows in value.items():
+        if not isinstance(rows, int) or isinstance(rows, bool) or not 1 <= rows <= _MOST_ROWS:
+            raise ProjectFileError(
+                path, f"`serving.batch.{model}` = {rows!r} must be a whole number from 1 to {_MOST_ROWS}"
+            )
+    return {check_model_name(model): rows for model, rows in value.items()}

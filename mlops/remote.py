@@ -17,9 +17,9 @@ _BYTES = {"Content-Type": "application/octet-stream"}
 
 class Gateway:
     """Calls to one gateway with one token. Every verb raises the error the gateway answered with, and
-    `ServiceUnavailable` when it does not answer."""
+    `ServiceUnavailable` when it does not answer, for a little longer than it waits for a model."""
 
-    def __init__(self, url: str, token: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, token: str, *, timeout_s: float = 65.0) -> None:
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,

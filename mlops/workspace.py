@@ -12,7 +12,7 @@ from mlops.backends import load
 from mlops.config import MLOpsConfig
 from mlops.data.base import DataStore
 from mlops.entities import ProjectWorkspace
-from mlops.errors import ConfigError, ProjectNotFound
+from mlops.errors import ConfigError, ProjectNotFound, RunNotFound
 from mlops.installation import Installation, write_private
 from mlops.project import check_project_name
 from mlops.registry.base import ModelRegistry
@@ -155,6 +155,15 @@ def recorded_projects(installation: Installation) -> list[str]:
 def download_model(config: MLOpsConfig, project: str, model: str, version: int, folder: Path) -> Path:
     """Bring a registered version's files into `folder`; returns the model's folder (its MLmodel inside)."""
     return Workspace.open(project, Installation(config)).registry.download(model, version, folder)
+
+
+def data_of_run(config: MLOpsConfig, project: str, run_id: str) -> dict[str, str]:
+    """The data versions that a run used or its project declares, hash by path; none of a run that is gone."""
+    try:
+        run = Workspace.open(project, Installation(config)).tracking.get_run(run_id)
+    except RunNotFound:
+        return {}
+    return {version.path: version.hash for version in run.data}
 
 
 def _record(installation: Installation, name: str) -> Path:

@@ -89,11 +89,12 @@ def test_no_lock_file_is_tracked() -> None:
 
 def test_settings_are_read_in_one_place() -> None:
     """Environment variables become settings in `config`. Others hand the whole environment on to what
-    they start, or set what a heavy tool reads from there."""
+    they start, or set what a heavy tool reads from there; a Kubernetes Secret comes by one."""
     others = {
         "binding/session.py",
         "services/__main__.py",
         "services/control.py",
+        "serving/ingress.py",
         "serving/ray.py",
         "worker/journals.py",
         "worker/packaging.py",

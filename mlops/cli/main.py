@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 import typer
 
 from mlops import errors
-from mlops.cli import ane, data, deployments, hardware, inspection, lineage, projects, stack, sync
+from mlops.cli import ane, data, deployments, export, hardware, inspection, lineage, projects, stack, sync
 from mlops.cli.output import say, to_json
 
 EXIT_CODES: dict[type[errors.MLOpsError], int] = {
@@ -25,7 +25,7 @@ EXIT_CODES: dict[type[errors.MLOpsError], int] = {
 }
 """Exit codes; 0 is success, 2 wrong usage, 130 Ctrl-C. docs/cli.md lists them."""
 
-_PLATFORM = (stack, inspection, hardware, projects, deployments, data, lineage, sync, ane)
+_PLATFORM = (stack, inspection, hardware, projects, deployments, export, data, lineage, sync, ane)
 
 
 def main() -> None:

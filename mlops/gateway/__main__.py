@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import socket
 import sys
 from urllib.parse import urlsplit
 
@@ -15,16 +18,22 @@ from mlops.platform import Platform
 
 DRAIN_S = 5
 """How long requests under way may take to end after SIGTERM."""
+_FILES = 65_536
 
 
 def main() -> int:
-    """Serve until SIGTERM; 2 when the settings or the installation forbid it."""
+    """Serve until SIGTERM; 2 when the settings or the installation forbid it. With `--fd` on that socket,
+    which its owner keeps open while we are replaced."""
+    parser = argparse.ArgumentParser("python -m mlops.gateway")
+    parser.add_argument("--fd", type=int, help="a listening socket that was inherited")
+    inherited = parser.parse_args().fd
     try:
         platform = Platform.open(MLOpsConfig.load())
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a process's last word
         return 2
-    uvicorn.run(
+    _allow_many_connections()
+    config = uvicorn.Config(
         create_app(platform),
         host=LOOPBACK,
         port=urlsplit(platform.addresses.gateway).port or 0,
@@ -34,7 +43,21 @@ def main() -> int:
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
+    # Not by uvicorn's `fd`: it takes the socket for a Unix one, without TCP_NODELAY and callers' addresses.
+    sockets = None if inherited is None else [socket.socket(fileno=inherited)]
+    uvicorn.Server(config).run(sockets)
     return 0
+
+
+def _allow_many_connections() -> None:
+    """As many open files as the system lets us have: callers and replicas have a socket each, and the usual
+    1,024 are too few for a crowd."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _FILES if most == resource.RLIM_INFINITY else min(_FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 if __name__ == "__main__":

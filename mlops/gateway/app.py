@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from mlops.dashboard.pages import Pages, dashboard_routes, static_files
 from mlops.gateway.auth import Authentication, project_within_reach
 from mlops.gateway.bodies import BodyLimit
+from mlops.gateway.door import Door
 from mlops.gateway.errors import add_error_handlers
 from mlops.gateway.origins import OriginCheck
 from mlops.gateway.responses import Responses
@@ -50,6 +51,7 @@ def create_app(platform: Platform) -> FastAPI:
         dependencies=[Depends(project_within_reach)],
         middleware=[
             Middleware(Responses),
+            Middleware(Door),
             Middleware(OriginCheck, host=urlsplit(platform.addresses.gateway).hostname or ""),
             Middleware(Authentication, platform=platform, sessions=sessions),
             Middleware(BodyLimit),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from fastapi import Request
 
 from mlops.errors import InvalidInput
 from mlops.platform import Platform
+from mlops.serving.connections import Answer
 from mlops.serving.hangup import unless_gone
-from mlops.serving.routing import LONGEST_S, Answer
+from mlops.serving.routing import LONGEST_S
 
 ROUTING_KEY = "X-MLOps-Routing-Key"
 """Names the caller: the same name gets the same side of a canary."""
 TIMEOUT = "X-Request-Timeout"
 """After how many seconds the caller has no use for an answer."""
+_NO_TIME_S = 1e-6
 
 
 async def ask(
@@ -30,23 +33,36 @@ async def ask(
     """Have the model answer the request's body; see `Platform.infer`. Raises `CallerGone` where the caller
     hangs up before, and `InvalidInput` for a time-out that is none."""
     deadline_s = _deadline(request.headers.get(TIMEOUT))
-    work = platform.infer(
-        project,
-        model,
-        await request.body(),
-        request_id=request.state.request_id,
-        caller=request.headers.get(ROUTING_KEY, ""),
-        path=path,
-        headers=headers,
-        version=version,
-        deadline_s=deadline_s,
-    )
-    return await unless_gone(request.receive, work)
+    body = await request.body()
+    left_s = deadline_s - (time.monotonic() - request.state.arrived)
+    told = {
+        "http.request.method": request.method,
+        "url.path": request.url.path,
+        "mlops.project": project,
+        "mlops.model": model,
+        "mlops.request_id": request.state.request_id,
+    }
+    with platform.traces.span("inference", "SERVER", told, request.headers) as span:
+        work = platform.infer(
+            project,
+            model,
+            body,
+            request_id=request.state.request_id,
+            caller=request.headers.get(ROUTING_KEY, ""),
+            path=path,
+            headers=headers,
+            version=version,
+            deadline_s=max(left_s, _NO_TIME_S),
+        )
+        answer = await unless_gone(request.receive, work)
+        if span is not None:
+            span.set_attributes({"http.response.status_code": answer.status, "mlops.version": answer.version})
+        return answer
 
 
-def _deadline(stated: str | None) -> float | None:
+def _deadline(stated: str | None) -> float:
     if stated is None:
-        return None
+        return LONGEST_S
     try:
         seconds = float(stated)
     except ValueError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,7 +34,7 @@ _RAW = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEAD
 
 
 class Responses:
-    """The outermost ASGI middleware; puts `request_id` into the request's state."""
+    """The outermost ASGI middleware; puts `request_id`, and when it `arrived`, into the request's state."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,7 +46,7 @@ class Responses:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, arrived=time.monotonic())
         started = False
 
         async def stamped(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The model formats MLflow writes for us, each with what its environment needs.
+"""The formats of models, each with what its environment needs; MLflow writes them, and two are our own.
 
 A further flavor is one more row here. MLflow's torch flavor pickles whole modules, and a pickle runs
 code when it is loaded: load torch versions of projects you trust, and serve ONNX.
@@ -18,17 +18,21 @@ class Flavor:
     """How one kind of model is logged."""
 
     module: str
-    """MLflow's module with its `log_model`."""
+    """MLflow's module with its `log_model`, or ours."""
     requirements: tuple[str, ...]
     """Distributions pinned in the model's environment; without them MLflow would load the model in a
     child process to find out."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    takes_examples: bool = False
+    """Whether `log_model` is given the examples: it needs more of them than their signature."""
 
 
 FLAVORS: dict[str, Flavor] = {
     "onnx": Flavor("mlflow.onnx", ("onnx", "onnxruntime"), {"save_as_external_data": False}),
     "torch": Flavor("mlflow.pytorch", ("torch", "cloudpickle"), {"serialization_format": "pickle"}),
     "sklearn": Flavor("mlflow.sklearn", ("scikit-learn", "skops"), {"serialization_format": "skops"}),
+    "mlx": Flavor("mlops.registry.mlx", ("mlx",), takes_examples=True),
+    "coreml": Flavor("mlops.registry.coreml", ("coremltools",), takes_examples=True),
 }
 
 

@@ -12,7 +12,7 @@ from mlops.binding.context import Binding, current_binding
 from mlops.binding.fluent import current_run
 from mlops.binding.session import MLflowSession
 from mlops.entities import PENDING_VERSION, VERSION_KEY, ModelVersion
-from mlops.errors import InvalidInput, ModelNotFound, RunNotFound
+from mlops.errors import ConfigError, InvalidInput, ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import Flavor, flavor_of
@@ -57,7 +57,7 @@ class MLflowRegistry:
         with self._session.calls(RunNotFound(self.project, run_id), "model", name) as client:
             run = client.get_run(run_id)
             with current_run(lambda: run, current_binding() or self._binding):
-                logged = _log(chosen, model, name, signature_of(model, input_example, output_example))
+                logged = _log(chosen, model, name, input_example, output_example)
             if not register:
                 return None
             tags = {"flavor": flavor, "project": self.project, "run_id": run_id}
@@ -133,12 +133,21 @@ class MLflowRegistry:
         )
 
 
-def _log(flavor: Flavor, model: Any, name: str, signature: Any) -> Any:
+def _log(flavor: Flavor, model: Any, name: str, input_example: Any, output_example: Any) -> Any:
     module = importlib.import_module(flavor.module)
-    pins = [f"{name}=={importlib.metadata.version(name)}" for name in flavor.requirements]
-    return module.log_model(
-        model, name=name, signature=signature, pip_requirements=pins, **dict(flavor.options)
-    )
+    options = dict(flavor.options)
+    if flavor.takes_examples:
+        options |= {"input_example": input_example, "output_example": output_example}
+    signature = signature_of(model, input_example, output_example)
+    pins = [f"{name}=={_installed(name)}" for name in flavor.requirements]
+    return module.log_model(model, name=name, signature=signature, pip_requirements=pins, **options)
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(f"{distribution} is not installed", remedy=f"pip install {distribution}") from None
 
 
 def _registered(

@@ -33,7 +33,7 @@ def signature_of(model: Any, input_example: Any, output_example: Any) -> ModelSi
             remedy="Give a numpy array, a data frame, or a dict of numpy arrays by input name.",
         )
     graph = getattr(model, "graph", None)
-    if graph is None:
+    if graph is None or not hasattr(graph, "input"):  # as onnx.ModelProto's has
         return inferred
     return ModelSignature(_opened(inferred.inputs, graph.input), _opened(inferred.outputs, graph.output))
 

@@ -34,6 +34,9 @@ class Service:
     start_timeout_s: float = 90.0
     """How long a spawned process may take to answer before it is replaced."""
     cwd: Path | None = None
+    listen_port: int = 0
+    """A port on loopback that the supervisor opens itself and hands on, as `--fd=<number>` of the command:
+    while the service is replaced its callers wait in that socket's queue, and none is turned away."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def _gateway(port: int, after: tuple[str, ...]) -> Service:
     return Service(
         name="gateway",
         command=[sys.executable, "-m", "mlops.gateway"],
+        listen_port=port,
         probe=http_probe(f"http://{LOOPBACK}:{port}/health", port),
         address=f"http://{LOOPBACK}:{port}",
         after=after,

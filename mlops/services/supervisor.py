@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlops.entities import ServiceState, ServiceStatus
-from mlops.installation import write_private
+from mlops.installation import LOOPBACK, write_private
 from mlops.services import processes
 from mlops.services.base import External, Service
 from mlops.services.logs import LogFile
@@ -36,6 +37,7 @@ UNHEALTHY_PATIENCE_S = 30.0
 STABLE_AFTER_S = 30.0
 """Healthy for so long, a service's earlier failures are forgotten."""
 MAX_BACKOFF_S = 15.0
+_BACKLOG = 1024
 
 
 class Supervisor:
@@ -115,6 +117,7 @@ class _Keeper:
         self._log = log
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
+        self._listener: socket.socket | None = None
         self._failures = 0
         self.status = ServiceStatus(
             service.name, ServiceState.STARTING, address=service.address, since=datetime.now(UTC)
@@ -136,6 +139,8 @@ class _Keeper:
     async def stop(self) -> None:
         """End the process, with all that it started."""
         await self._end()
+        if self._listener is not None:
+            self._listener.close()
         self._enter(ServiceState.STOPPED, "")
 
     async def _end(self) -> None:
@@ -167,9 +172,13 @@ class _Keeper:
                 exited.cancel()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
+        handed_on = self._handed_on()
+        arguments = [f"--fd={number}" for number in handed_on]
         with self._log.open() as log:
             return await asyncio.create_subprocess_exec(
                 *self._service.command,
+                *arguments,
+                pass_fds=handed_on,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -182,11 +191,18 @@ class _Keeper:
                 start_new_session=True,
             )
 
+    def _handed_on(self) -> list[int]:
+        """The socket that outlives the process, if it is to have one."""
+        if self._service.listen_port and self._listener is None:
+            address = (LOOPBACK, self._service.listen_port)
+            self._listener = socket.create_server(address, backlog=_BACKLOG)
+        return [] if self._listener is None else [self._listener.fileno()]
+
     async def _watch(self, exited: asyncio.Task[int]) -> str:
         born = last_good = time.monotonic()
         healthy_since: float | None = None
         while True:
-            problem = await self._probe()
+            problem = await self._probe_unless(exited)
             now = time.monotonic()
             if exited.done():
                 self._failures += 1
@@ -219,6 +235,12 @@ class _Keeper:
             await self._in_thread(self._service.when_ready)
         self._ready[self._service.name].set()
         self._enter(ServiceState.HEALTHY, "")
+
+    async def _probe_unless(self, exited: asyncio.Task[int]) -> str | None:
+        # A question to a process that died may stay unanswered for its whole time-out.
+        probe = asyncio.create_task(self._probe())
+        await asyncio.wait([exited, probe], return_when=asyncio.FIRST_COMPLETED)
+        return probe.result() if probe.done() else "has exited"
 
     async def _probe(self) -> str | None:
         process = self._process

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from mlops.entities import Deployment
+from mlops.project import Quotas, Serving
+
+MAX_ONGOING = 64
+"""Requests a replica holds at a time, running or waiting for its threads; more get 503."""
 
 
 class Phase(StrEnum):
@@ -31,17 +35,44 @@ class Served:
     """The traceback, when it failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaLimits:
+    """What one replica may take."""
+
+    cpus: float = 0.5
+    """Cores set aside for it."""
+    memory_mb: int = 1024
+    """Megabytes set aside; a server of processes replaces a replica that takes more."""
+    max_ongoing: int = MAX_ONGOING
+    """Requests it holds at a time, running or waiting; more get 503."""
+    max_batch: int = 1
+    """Rows of several requests that one call of the model answers."""
+
+    @property
+    def threads(self) -> int:
+        """That the model uses for one answer."""
+        return max(1, round(self.cpus))
+
+
+def replica_limits(quotas: Quotas, serving: Serving, model: str) -> ReplicaLimits:
+    """Of the model's replicas, as its project says."""
+    return ReplicaLimits(
+        cpus=quotas.replica_cpus,
+        memory_mb=quotas.replica_memory_mb,
+        max_batch=serving.batch.get(model, 1),
+    )
+
+
 class ModelServer(Protocol):
     """Runs Bentos. Verbs return at once: the server works on, and `served` tells how far it is.
 
     Every verb but `close` raises `ServiceUnavailable` within seconds when the server does not
     answer; a later call tries again. Ids are those of `Deployment`."""
 
-    def deploy(self, deployment: Deployment, bento: Path, *, cpus: float, max_ongoing: int) -> None:
+    def deploy(self, deployment: Deployment, bento: Path, limits: ReplicaLimits) -> None:
         """Begin to serve the Bento's folder with `deployment.replicas` replicas, or between that and
-        `most_replicas` as its load wants, each with `cpus` cores set aside and at most `max_ongoing`
-        requests at a time. Of a deployment that is served already the replica count is set, and no moment
-        is without a replica that answers."""
+        `most_replicas` as its load wants, each within the `limits`. Of a deployment that is served already
+        the replica count is set, and no moment is without a replica that answers."""
 
     def remove(self, deployment_id: int) -> None:
         """Begin to drain and stop; an unknown id is fine."""

@@ -12,23 +12,28 @@ import shutil
 import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops.errors import ConfigError, InvalidInput
 from mlops.project import allows_pickle
 
-# Flavors that are data alone. Every other one may run code when it is loaded.
-SAFE_FLAVORS = frozenset({"onnx"})
+if TYPE_CHECKING:
+    from mlops.serving.runtimes.mlmodel import MLModel
 
 FORMAT = "2"
 """Of a Bento's inside, as this release opens it."""
 
 _RUNTIMES = Path(__file__).parent / "runtimes"
-_ONNX_REQUIREMENTS = ("bentoml", "numpy", "onnxruntime", "pyyaml")
-_PYFUNC_REQUIREMENTS = ("bentoml", "mlflow", "numpy", "pandas", "pyyaml")
+_REQUIREMENTS = ("bentoml", "numpy", "pyyaml")
+_RUNTIME_REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("onnxruntime",),
+    "mlx": ('mlx[cpu]; sys_platform == "linux"', 'mlx; sys_platform == "darwin"'),
+    "coreml": ("coremltools",),
+    "python_function": ("mlflow", "pandas"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class BentoOrder:
     name: str
     version: int
     run_id: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """The data versions of that run, hash by path."""
     build: str = "1"
     """Tells Bentos of the same model version apart; letters and digits."""
     allow_pickle: bool | Sequence[str] = False
@@ -88,6 +95,22 @@ def is_usable(bento: Path) -> bool:
     return bool(labels.get("format") == FORMAT)
 
 
+def labels_of(bento: Path) -> dict[str, str]:
+    """What the Bento in that folder says of itself: project, model, version, run. Raises `InvalidInput` where
+    there is none that this release opens."""
+    import yaml
+
+    if not is_usable(bento):
+        raise InvalidInput(
+            "bento",
+            str(bento),
+            "holds no Bento that this release opens",
+            remedy="Deploy the model anew: `efficientai-toolkit mlops:deploy <model> <version>`.",
+        )
+    labels = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))["labels"]
+    return {str(key): str(value) for key, value in labels.items()}
+
+
 def discard(home: Path, bento: str) -> None:
     """Delete the Bento of that tag, if it is there."""
     shutil.rmtree(folder(home, bento), ignore_errors=True)
@@ -105,7 +128,7 @@ def build(order: BentoOrder) -> str:
         model = read(order.model)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{order.name} {order.version} is not an MLflow model: {error}") from error
-    _check_flavors(order, set(model.flavors))
+    _check_flavors(order, model)
     _check_files(order.model)
     discard(order.home, tag(order))
     with tempfile.TemporaryDirectory(prefix="bento-") as scratch:
@@ -114,8 +137,18 @@ def build(order: BentoOrder) -> str:
         shutil.copytree(_RUNTIMES, context / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
         shutil.copytree(order.model, context / "model")
         _copy_code(order, context)
-        requirements = _requirements(order.model, "onnx" in model.flavors, _project_requirements(order))
-        return _build(order, context, package, requirements)
+        requirements = _requirements(model, _project_requirements(order))
+        labels = {
+            "project": order.project,
+            "model": order.name,
+            "version": str(order.version),
+            "run": order.run_id,
+            "data": json.dumps(dict(order.data), separators=(",", ":")),
+            "signature": _signature(model),
+            "format": FORMAT,
+            **order.labels,
+        }
+        return _build(order, context, package, requirements, labels)
 
 
 def _copy_code(order: BentoOrder, context: Path) -> None:
@@ -143,7 +176,18 @@ def run_id_of(model: Path) -> str:
     return read(model).run_id
 
 
-def _build(order: BentoOrder, context: Path, package: str, requirements: list[str]) -> str:
+def _signature(model: MLModel) -> str:
+    """As JSON: what `MLmodel` says of the arrays; null where it says nothing."""
+    told = {
+        side: None if signature is None else [asdict(tensor) for tensor in signature.tensors]
+        for side, signature in (("inputs", model.inputs), ("outputs", model.outputs))
+    }
+    return json.dumps(told, separators=(",", ":"))
+
+
+def _build(
+    order: BentoOrder, context: Path, package: str, requirements: list[str], labels: Mapping[str, str]
+) -> str:
     import bentoml
 
     name, built = tag(order).split(":")
@@ -151,14 +195,7 @@ def _build(order: BentoOrder, context: Path, package: str, requirements: list[st
         f"{package}.service:Model",
         name=name,
         version=built,
-        labels={
-            "project": order.project,
-            "model": order.name,
-            "version": str(order.version),
-            "run": order.run_id,
-            "format": FORMAT,
-            **order.labels,
-        },
+        labels=dict(labels),
         include=["**"],
         python={"packages": requirements, "lock_packages": False},
         build_ctx=str(context),
@@ -182,8 +219,9 @@ def open_service(bento: Path, threads: int, providers: Sequence[str] = ()) -> An
     return inner()
 
 
-def _check_flavors(order: BentoOrder, flavors: set[str]) -> None:
-    if flavors & SAFE_FLAVORS or allows_pickle(order.allow_pickle, flavors):
+def _check_flavors(order: BentoOrder, model: MLModel) -> None:
+    flavors = set(model.flavors)
+    if model.runtime != "python_function" or allows_pickle(order.allow_pickle, flavors):
         return
     raise ConfigError(
         f"version {order.version} of {order.name!r} is {', '.join(sorted(flavors))}: loading it runs code",
@@ -204,16 +242,18 @@ def _check_files(folder: Path) -> None:
             )
 
 
-def _requirements(model: Path, is_onnx: bool, further: Sequence[str]) -> list[str]:
+def _requirements(model: MLModel, further: Sequence[str]) -> list[str]:
     """Pinned to what is installed here, where the model was just read; of the model's and the project's own
     lists only plain names with versions are taken, so that no option or address gets into a build file."""
-    found = {name: _pinned(name) for name in (_ONNX_REQUIREMENTS if is_onnx else _PYFUNC_REQUIREMENTS)}
-    stated = model / "requirements.txt"
-    lines = stated.read_text(encoding="utf-8").splitlines() if stated.is_file() and not is_onnx else []
+    found = {each: _pinned(each) for each in (*_REQUIREMENTS, *_RUNTIME_REQUIREMENTS[model.runtime])}
+    stated = model.folder / "requirements.txt"
+    is_listed = model.runtime == "python_function" and stated.is_file()
+    lines = stated.read_text(encoding="utf-8").splitlines() if is_listed else []
     for line in (*lines, *further):
         plain = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)((?:[<>=!~]=?[A-Za-z0-9.*+!]+,?)*)", line.strip())
         if plain:
-            found.setdefault(plain[1].lower(), plain[0])
+            # A local version (torch's `+cpu`) is of one machine, and no index has it.
+            found.setdefault(plain[1].lower(), re.sub(r"\+[A-Za-z0-9.]+", "", plain[0]))
     return list(found.values())
 
 
@@ -228,11 +268,12 @@ def _project_requirements(order: BentoOrder) -> list[str]:
         raise ConfigError(f"pyproject.toml of {order.project!r} cannot be read: {error}") from error
 
 
-def _pinned(name: str) -> str:
+def _pinned(requirement: str) -> str:
+    name, semicolon, marker = requirement.partition(";")
     try:
-        return f"{name}=={version(name)}"
+        return f"{name}=={version(name.partition('[')[0]).partition('+')[0]}{semicolon}{marker}"
     except PackageNotFoundError:
-        return name
+        return requirement
 
 
 def _package_name(order: BentoOrder) -> str:

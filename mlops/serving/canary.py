@@ -12,11 +12,11 @@ from mlops.store.traffic import EDGES_S, Traffic
 class CanaryRule:
     """When a canary is withdrawn."""
 
-    min_requests: int = 100
+    min_requests: int
     """Of each side, before anything is judged."""
-    more_errors: float = 0.02
+    more_errors: float
     """What its error rate may be above the champion's."""
-    slower: float = 1.5
+    slower: float
     """How many times the champion's 95th percentile of latency its own may be."""
 
 

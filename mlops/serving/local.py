@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops.entities import Deployment
-from mlops.serving.base import Phase, Served
+from mlops.serving.base import Phase, ReplicaLimits, Served
 from mlops.serving.replica import ReplicaOptions, open_replica
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ class LocalModelServer:
         self._applications: dict[int, _Application] = {}
         self._lock = threading.Lock()
 
-    def deploy(self, deployment: Deployment, bento: Path, *, cpus: float, max_ongoing: int) -> None:
+    def deploy(self, deployment: Deployment, bento: Path, limits: ReplicaLimits) -> None:
         """See `ModelServer.deploy`."""
         with self._lock:
             application = self._applications.get(deployment.id)
             if application is None:
-                options = ReplicaOptions(secret=self._secret, threads=max(1, round(cpus)))
-                application = _Application(bento, options, max_ongoing)
+                options = ReplicaOptions(self._secret, limits.threads, max_batch=limits.max_batch)
+                application = _Application(bento, options, limits.max_ongoing)
                 self._applications[deployment.id] = application
             application.wanted = deployment.replicas
         threading.Thread(target=application.settle, daemon=True).start()

@@ -15,8 +15,8 @@ from mlops.cluster import serve_environment
 from mlops.entities import Deployment
 from mlops.errors import ServiceUnavailable
 from mlops.installation import LOOPBACK
-from mlops.serving.base import Phase, Served
-from mlops.serving.ingress import ReplicaOrder, build_replica
+from mlops.serving.base import Phase, ReplicaLimits, Served
+from mlops.serving.ingress import ReplicaOrder, replica_class
 from mlops.serving.replica import ReplicaOptions
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NAMESPACE = "mlops"
+_EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the nodes of a cluster
 # Seconds. Connecting includes starting Serve's controller.
 _PROBE_TIMEOUT, _CALL_TIMEOUT, _CONNECT_TIMEOUT = 1.0, 8.0, 60.0
 _HEALTH_PERIOD, _HEALTH_TIMEOUT, _DRAIN = 2.0, 10.0, 10.0
-_CONSTRUCTOR_TRIES = 2
 # Requests at a time that keep a replica's two threads busy, and how long, in s, more or less must last.
 _TARGET_ONGOING, _GROW_AFTER, _SHRINK_AFTER = 3, 3.0, 60.0
 
@@ -44,24 +44,30 @@ class RayModelServer:
     Once a session that was there is lost, `lost` stays true and every verb raises: Ray does not let a
     process go cleanly, so its owner ends and is started anew."""
 
-    def __init__(self, address: str, *, token: str, secret: str, installation: str) -> None:
+    def __init__(
+        self, address: str, *, token: str, secret: str, installation: str, otlp_endpoint: str | None = None
+    ) -> None:
         self._address = address
         self._token = token
         self._secret = secret
+        self._otlp_endpoint = otlp_endpoint
         self._prefix = f"mlops-{installation}-"
         self._client: Any = None
         self._environment: dict[str, str] = {}
         self.lost = False
 
-    def deploy(self, deployment: Deployment, bento: Path, *, cpus: float, max_ongoing: int) -> None:
+    def deploy(self, deployment: Deployment, bento: Path, limits: ReplicaLimits) -> None:
         """See `ModelServer.deploy`."""
         order = ReplicaOrder(
             bento=str(bento),
-            options=ReplicaOptions(secret=self._secret, threads=max(1, round(cpus))),
+            options=ReplicaOptions(
+                self._secret, limits.threads, max_batch=limits.max_batch, otlp_endpoint=self._otlp_endpoint
+            ),
+            memory_mb=limits.memory_mb,
             loopback=self._is_local,
         )
         name = self._application(deployment.id)
-        self._call(lambda: _run(name, deployment, order, cpus, max_ongoing))
+        self._call(lambda: _run(name, deployment, order, limits))
 
     def remove(self, deployment_id: int) -> None:
         """See `ModelServer.remove`."""
@@ -88,6 +94,11 @@ class RayModelServer:
     @property
     def _is_local(self) -> bool:
         return self._host_and_port[0] in (LOOPBACK, "localhost", "::1")
+
+    @property
+    def _bind_host(self) -> str:
+        # Replicas on other machines must be reached from here; they answer nobody without the secret.
+        return LOOPBACK if self._is_local else _EVERY_ADDRESS
 
     @property
     def _host_and_port(self) -> tuple[str, int]:
@@ -146,7 +157,8 @@ class RayModelServer:
                 configure_logging=False,
             )
             serve.start(
-                http_options=HTTPOptions(host=LOOPBACK, port=_free_port()),
+                http_options=HTTPOptions(host=self._bind_host, port=_free_port()),
+                proxy_location="HeadOnly",
                 logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
             )
             return _get_global_client()
@@ -188,31 +200,27 @@ class RayModelServer:
         }
 
 
-def _run(name: str, deployment: Deployment, order: ReplicaOrder, cpus: float, max_ongoing: int) -> None:
-    from ray import serve
-    from ray.serve.schema import LoggingConfig
-
-    def build() -> Any:
-        return build_replica(order)
-
-    @serve.deployment(
-        name=f"{deployment.model}-{deployment.version}",
+def deployment_options(deployment: Deployment, limits: ReplicaLimits) -> dict[str, Any]:
+    """How Ray Serve runs a deployment's replicas, in the words of its config files: JSON-friendly, each
+    within the `limits`. Times are in s."""
+    return {
+        "name": f"{deployment.model}-{deployment.version}",
         **_scale(deployment),
-        ray_actor_options={"num_cpus": cpus},
-        max_ongoing_requests=max_ongoing,
-        max_surge_percent=100,
-        max_constructor_retry_count=_CONSTRUCTOR_TRIES,
-        health_check_period_s=_HEALTH_PERIOD,
-        health_check_timeout_s=_HEALTH_TIMEOUT,
-        graceful_shutdown_timeout_s=_DRAIN,
-        graceful_shutdown_wait_loop_s=0.5,
-        logging_config=LoggingConfig(log_level="WARNING", enable_access_log=False),
-    )
-    @serve.ingress(build)
-    class Replica:
-        pass
+        "ray_actor_options": {"num_cpus": limits.cpus, "memory": limits.memory_mb * 10**6},
+        "max_ongoing_requests": limits.max_ongoing,
+        "max_surge_percent": 100,
+        "health_check_period_s": _HEALTH_PERIOD,
+        "health_check_timeout_s": _HEALTH_TIMEOUT,
+        "graceful_shutdown_timeout_s": _DRAIN,
+        "graceful_shutdown_wait_loop_s": 0.5,
+        "logging_config": {"log_level": "WARNING", "enable_access_log": False},
+    }
 
-    bound: Any = Replica
+
+def _run(name: str, deployment: Deployment, order: ReplicaOrder, limits: ReplicaLimits) -> None:
+    from ray import serve
+
+    bound: Any = replica_class(lambda: order).options(**deployment_options(deployment, limits))
     serve.run_many(
         [serve.RunTarget(bound.bind(), name=name, route_prefix=f"/{name}")],
         wait_for_ingress_deployment_creation=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -24,17 +23,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlops.errors import MLOpsError
-from mlops.serving import features, scoring, v2
+from mlops.serving import features, jsons, scoring, v2
+from mlops.serving.batching import Batcher, Ran, alone
 from mlops.serving.hangup import CallerGone, unless_gone
 from mlops.serving.headers import (
     FEATURES_HEADER,
     HEADER_LENGTH,
     LOG_HEADER,
     MODEL_HEADER,
+    REQUEST_ID_HEADER,
     SECRET_HEADER,
     VERSION_HEADER,
+    WORK_HEADER,
 )
 from mlops.serving.runtimes.runtime import as_lists
+from mlops.traces import Traces
 
 _JSON, _BINARY = "application/json", "application/octet-stream"
 _NO_FILES = frozenset({_JSON, "multipart/form-data"})
@@ -42,6 +45,8 @@ _NO_FILES = frozenset({_JSON, "multipart/form-data"})
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of the largest request body that a replica reads."""
+
+_MOST_WORKERS = 16
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +87,17 @@ class ReplicaOptions:
     """Threads the model uses for one answer."""
     concurrency: int = 2
     """Answers computed at a time: one computes while the other's JSON is read or written."""
+    max_batch: int = 1
+    """Rows of several requests that one call of the model may answer; with more than 1 as many requests are
+    read at a time as there may be in a call."""
     max_body: int = MAX_BODY
+    otlp_endpoint: str | None = None
+    """The OpenTelemetry collector that gets the replica's part of each trace."""
+
+    @property
+    def workers(self) -> int:
+        """Threads that read requests, ask the model and write answers."""
+        return self.concurrency if self.max_batch == 1 else min(self.max_batch + 1, _MOST_WORKERS)
 
 
 class RequestRefused(Exception):
@@ -122,15 +137,24 @@ def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
     type, 422 on an input that the signature, or a file that the project, does not take, 500 when the model
     fails. Every error is `{"error": {"type", "message", "remedy", "fields"}}`.
     """
-    pool = ThreadPoolExecutor(options.concurrency, thread_name_prefix="predict")
+    pool = ThreadPoolExecutor(options.workers, thread_name_prefix="predict")
+    run = alone(model.run) if options.max_batch == 1 else Batcher(model.run, options.max_batch)
+
+    traces = Traces(options.otlp_endpoint, "mlops-replica")
 
     def answers(protocol: Protocolled, *content_types: str) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             _check_content_type(request, content_types)
             body = await _read(request, options.max_body)
-            work = partial(_answer, protocol, model, body, request.headers)
-            # What waits for a thread and has no caller any more is not begun.
-            return await unless_gone(request.receive, asyncio.get_running_loop().run_in_executor(pool, work))
+            inference = _Inference(model, run, time.perf_counter())
+            work = partial(_answer, protocol, inference, body, request.headers)
+            with traces.span("answer", "SERVER", _of_request(request), request.headers) as span:
+                # What waits for a thread and has no caller any more is not begun.
+                answered = asyncio.get_running_loop().run_in_executor(pool, work)
+                response = await unless_gone(request.receive, answered)
+                if span is not None:
+                    span.set_attributes(inference.told())
+            return response
 
         return endpoint
 
@@ -160,6 +184,14 @@ def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
         },
     )
     return _SecretGate(app, options.secret)
+
+
+def _of_request(request: Request) -> dict[str, str | int | float]:
+    return {
+        "http.request.method": request.method,
+        "url.path": request.url.path,
+        "mlops.request_id": request.headers.get(REQUEST_ID_HEADER, ""),
+    }
 
 
 class _SecretGate:
@@ -234,19 +266,33 @@ class _Inference:
     """One request's use of the model, and what it leaves for the log."""
 
     model: Predictor
+    run: Callable[[Mapping[str, Array]], Ran]
+    since: float
+    """When it was handed to the threads."""
     inputs: Mapping[str, Array] | None = None
     outputs: Mapping[str, Array] | None = None
     seconds: float = 0.0
+    waited: float = 0.0
+    together: int = 1
+
+    def told(self) -> dict[str, str | int | float]:
+        """Of the request's span."""
+        return {
+            "mlops.queue_s": self.waited,
+            "mlops.model_s": self.seconds,
+            "mlops.batch_requests": self.together,
+        }
 
     def ask(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """What the model answers; its problems as errors of ours."""
         with _problems_told():
             self.inputs = self.model.check(given)
-            began = time.perf_counter()
-            outputs = self.model.run(self.inputs)
-            self.seconds += time.perf_counter() - began
-        self.outputs = outputs
-        return outputs
+            ran = self.run(self.inputs)
+        self.seconds += ran.seconds
+        self.waited += ran.waited
+        self.together = max(self.together, ran.together)
+        self.outputs = ran.outputs
+        return ran.outputs
 
 
 @contextmanager
@@ -271,9 +317,12 @@ def _problems_told() -> Iterator[None]:
 Protocolled = Callable[[_Inference, bytes, Mapping[str, str]], Response]
 
 
-def _answer(protocol: Protocolled, model: Predictor, body: bytes, headers: Mapping[str, str]) -> Response:
-    inference = _Inference(model)
+def _answer(
+    protocol: Protocolled, inference: _Inference, body: bytes, headers: Mapping[str, str]
+) -> Response:
+    inference.waited = time.perf_counter() - inference.since
     response = protocol(inference, body, headers)
+    response.headers[WORK_HEADER] = f"{inference.waited:.6f} {inference.together}"
     if LOG_HEADER in headers and inference.inputs is not None and inference.outputs is not None:
         told = features.told(inference.inputs, inference.outputs, inference.seconds)
         response.headers[FEATURES_HEADER] = told
@@ -327,13 +376,13 @@ def _invoke(inference: _Inference, body: bytes, headers: Mapping[str, str]) -> R
 
 
 def _as_json(content: dict[str, Any]) -> Response:
-    return Response(json.dumps(content, allow_nan=False, separators=(",", ":")), media_type=_JSON)
+    return Response(jsons.write(content), media_type=_JSON)
 
 
 def _inputs(body: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        content = jsons.read(body)
+    except ValueError as error:
         raise RequestRefused(
             400, f"the body is not JSON: {str(error)[:200]}", 'Send {"inputs": {name: nested lists}}.'
         ) from None
@@ -346,10 +395,6 @@ def _inputs(body: bytes) -> dict[str, Any]:
         )
     inputs: dict[str, Any] = content["inputs"]
     return inputs
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _refuse(_: Request, error: Exception) -> Response:

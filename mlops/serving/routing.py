@@ -12,48 +12,37 @@ import hashlib
 import logging
 import random
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-import aiohttp
 from psycopg import AsyncConnection
 from psycopg import Error as PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
-from mlops.entities import Deployment, DeploymentState, Endpoint, Replica, Target
+from mlops.entities import Deployment, DeploymentState, Endpoint, Target
 from mlops.errors import DeploymentNotFound, InvalidInput, ServiceError, ServiceUnavailable
-from mlops.serving.headers import (
-    FEATURES_HEADER,
-    HEADER_LENGTH,
-    LOG_HEADER,
-    MODEL_HEADER,
-    REQUEST_ID_HEADER,
-    SECRET_HEADER,
-    VERSION_HEADER,
-)
+from mlops.serving.connections import MOST_CUTS, Answer, Connections, Question, Tried
 from mlops.serving.inference_log import InferenceLog
+from mlops.serving.load import Load
 from mlops.store.notify import ROUTES
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
+from mlops.traces import Traces
 
 log = logging.getLogger(__name__)
 
 _JSON = {"Content-Type": "application/json"}
-_LOGGED = {LOG_HEADER: "1"}
 _QUESTIONS = frozenset({"/v2/metadata", "/signature"})
 """What replicas are asked of the model itself."""
 _NONE = 503
 """The status of no answer."""
-_MOST_HEADER = 16 * 1024
-
-# Shorter than any server's own keep-alive time-out, so that a pooled connection is not one that
-# the replica is just closing.
-_KEEP_ALIVE_S = 4.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
-LONGEST_S = 30.0
+LONGEST_S = 60.0
 """After this an answer is not waited for any longer."""
+_LOOK_AGAIN_S = 0.2
+_MOST_WAITING, _MOST_WAITING_BYTES = 512, 64 * 1024 * 1024
+"""Requests, and bytes of their bodies, that wait for a model that has lost all its replicas; more get 503."""
 _REPORT_S = 1.0
 _MOST_SHADOWED = 16
 """Requests that shadows work on at a time; more are not shown to them."""
@@ -62,44 +51,6 @@ _CANARY_SHARE = 0.5
 
 Key = tuple[str, str]
 Routes = dict[Key, Endpoint]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a replica said: outputs, or an error of the caller's in the one JSON shape."""
-
-    status: int
-    body: bytes
-    content_type: str
-    version: int
-    """Of the model that answered."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """What the protocol needs beside the body."""
-    features: str | None = None
-    """Of inputs and outputs, as JSON, where they go into the log."""
-
-
-@dataclass(slots=True)
-class Load:
-    """What a deployment answered since this gateway began, and what it works on."""
-
-    deployment: Deployment
-    traffic: Traffic = field(default_factory=Traffic)
-    seconds: float = 0.0
-    """All its latencies together."""
-    under_way: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    body: bytes
-    id: str
-    deadline_s: float
-    until: float
-    """The deadline, by the loop's clock."""
-    path: str
-    headers: Mapping[str, str]
-    logged: bool = False
 
 
 @dataclass(slots=True)
@@ -128,34 +79,28 @@ class Router:
         replica_secret: str,
         deadline_s: float = LONGEST_S,
         reload_every_s: float = 5.0,
+        traces: Traces | None = None,
     ) -> None:
         self._store = store
         self._database_url = database_url
-        self._headers = {SECRET_HEADER: replica_secret}
+        self._connections = Connections(replica_secret, traces or Traces())
         self._deadline_s = deadline_s
         self._reload_every_s = reload_every_s
         self._routes: Routes = {}
         self._loading = asyncio.Lock()
         self._load_began = 0.0
         self._load: asyncio.Future[Routes] | None = None
-        self._in_flight: Counter[str] = Counter()
-        self._turn = 0
         self._traffic: dict[int, Traffic] = {}
         self._loads: dict[int, Load] = {}
         self._log = InferenceLog()
+        self._waiting = self._waiting_bytes = 0
         self._shadowed: set[asyncio.Task[None]] = set()
         self._reporting: asyncio.Task[None] | None = None
-        self._session: aiohttp.ClientSession | None = None
         self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the connection pool and follow the routes; does not wait for Postgres."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_field_size=_MOST_HEADER,
-            timeout=aiohttp.ClientTimeout(total=None),  # the deadline is ours, over all tries
-        )
+        await self._connections.open()
         self._following = asyncio.create_task(self._follow(), name="routes")
         self._reporting = asyncio.create_task(self._report(), name="traffic")
 
@@ -169,8 +114,7 @@ class Router:
         await self._tell()
         if self._load is not None:  # a thread cannot be cancelled, and holds a connection
             await asyncio.wait([self._load], timeout=_LONGEST_PAUSE_S)
-        if self._session is not None:
-            await self._session.close()
+        await self._connections.close()
 
     def replicas(self, project: str, model: str) -> tuple[str, ...]:
         """URLs of the known replicas, for status pages and tests."""
@@ -212,16 +156,21 @@ class Router:
         """
         deadline_s = min(self._deadline_s, deadline_s or self._deadline_s)
         until = asyncio.get_running_loop().time() + deadline_s
+        of_model = path in _QUESTIONS
+        request = Question(body, request_id, deadline_s, until, path, headers or _JSON, of_model=of_model)
         try:
             async with asyncio.timeout_at(until):
-                endpoint = self._routes.get((project, model)) or await self._find((project, model))
-            logged = path not in _QUESTIONS and self._log.wants((project, model), endpoint.log_share)
-            request = _Request(body, request_id, deadline_s, until, path, headers or _JSON, logged)
+                endpoint = self._routes.get((project, model))
+                if endpoint is None:
+                    endpoint, waited = await self._find((project, model), request)
+                    request = replace(request, waited=waited)
+            if not of_model and self._log.wants((project, model), endpoint.log_share):
+                request = replace(request, logged=True)
             if version is not None:
                 return await self._champion(_of_version(endpoint, version), request)
             return await self._infer(endpoint, request, caller)
         except TimeoutError:
-            raise _unavailable(model, f"no answer within {deadline_s:g} s") from None
+            raise _unavailable(model, f"no answer within {deadline_s:.3g} s") from None
 
     async def reload(self) -> None:
         """Read the routes anew; raises `ServiceUnavailable` and keeps the old ones without Postgres.
@@ -238,7 +187,7 @@ class Router:
             routed = self._routed()
             self._loads = {number: load for number, load in self._loads.items() if number in routed}
 
-    async def _infer(self, endpoint: Endpoint, request: _Request, caller: str) -> Answer:
+    async def _infer(self, endpoint: Endpoint, request: Question, caller: str) -> Answer:
         if endpoint.shadow is not None and len(self._shadowed) < _MOST_SHADOWED:
             task = asyncio.create_task(self._show(endpoint.shadow, request))
             self._shadowed.add(task)
@@ -249,19 +198,50 @@ class Router:
                 return answer
         return await self._champion(endpoint.champion, request)
 
-    async def _champion(self, target: Target, request: _Request) -> Answer:
-        deployment, tried = target.deployment, set[str]()
-        with self._counted(deployment, request) as asked:
+    async def _champion(self, target: Target, request: Question) -> Answer:
+        deployment, tried = target.deployment, Tried()
+        if not self._admits(target, request):
+            raise _unavailable(deployment.model, "more requests wait for it than it can answer in time")
+        with self._counted(target, request) as asked:
             async with asyncio.timeout_at(request.until):
-                answer = await self._answer_of(target, request, tried)
+                answer = await self._connections.answer_of(target, request, tried)
                 if answer is None:  # its replicas may have moved
                     with contextlib.suppress(ServiceUnavailable):
                         await self.reload()
-                    answer = await self._answer_of(self._moved(target), request, tried)
+                    answer = await self._connections.answer_of(self._moved(target), request, tried)
+                if answer is None and not request.of_model and (request.waited or not tried.busy):
+                    answer = await self._later(target, request, tried)
             if answer is None:
-                raise _unavailable(deployment.model, f"none of its {len(tried)} replicas can be reached")
+                raise _unavailable(deployment.model, _told(tried))
             asked.answer = answer
             return answer
+
+    async def _later(self, target: Target, request: Question, tried: Tried) -> Answer | None:
+        """The answer of a replica that comes back, as after a restart of Ray: what was accepted is not lost.
+        None where as many as may wait for one already, or the request itself seems to end replicas."""
+        with self._place(request) as has_place, self._load_of(target).aside():
+            while has_place and tried.cuts < MOST_CUTS:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                tried.urls.clear()
+                answer = await self._connections.answer_of(self._moved(target), request, tried)
+                if answer is not None:
+                    return answer
+        return None
+
+    @contextlib.contextmanager
+    def _place(self, request: Question) -> Iterator[bool]:
+        """Whether there is a place to wait in; the deadline ends the waiting."""
+        size = len(request.body)
+        if self._waiting >= _MOST_WAITING or self._waiting_bytes + size > _MOST_WAITING_BYTES:
+            yield False
+            return
+        self._waiting += 1
+        self._waiting_bytes += size
+        try:
+            yield True
+        finally:
+            self._waiting -= 1
+            self._waiting_bytes -= size
 
     def _routed(self) -> set[int]:
         sides = [
@@ -278,7 +258,7 @@ class Router:
             return found.canary
         return found.champion
 
-    async def _spared(self, canary: Target, request: _Request) -> Answer | None:
+    async def _spared(self, canary: Target, request: Question) -> Answer | None:
         """The canary's answer; None where it fails, which the caller is spared."""
         until = request.until - (1 - _CANARY_SHARE) * request.deadline_s
         try:
@@ -287,107 +267,87 @@ class Router:
             log.warning("canary %s of %s: %r", canary.deployment.version, canary.deployment.model, error)
             return None
 
-    async def _show(self, shadow: Target, request: _Request) -> None:
+    async def _show(self, shadow: Target, request: Question) -> None:
         with contextlib.suppress(ServiceError, TimeoutError):
             await self._beside(shadow, request, request.until)
 
-    async def _beside(self, target: Target, request: _Request, until: float) -> Answer | None:
+    async def _beside(self, target: Target, request: Question, until: float) -> Answer | None:
         """What a canary or a shadow answers; None where it fails."""
-        with self._counted(target.deployment, request) as asked:
+        if not self._admits(target, request):
+            return None
+        with self._counted(target, request) as asked:
             async with asyncio.timeout_at(until):
-                asked.answer = await self._answer_of(target, request, set())
+                asked.answer = await self._connections.answer_of(target, request, Tried())
         return None if asked.failed else asked.answer
 
-    async def _answer_of(self, target: Target, request: _Request, tried: set[str]) -> Answer | None:
-        """The answer of the first replica that can be reached; None where none can."""
-        for url in self._order(target.replicas, tried):
-            tried.add(url)
-            answer = await self._ask(url, target.deployment, request)
-            if answer is not None:
-                return answer
-        return None
+    def _load_of(self, target: Target) -> Load:
+        deployment = target.deployment
+        load = self._loads.setdefault(deployment.id, Load(deployment))
+        load.deployment = deployment  # its side may have changed
+        return load
+
+    def _admits(self, target: Target, request: Question) -> bool:
+        """Whether the deployment is likely to answer in time; else the refusal is counted."""
+        if request.waited or request.of_model:
+            return True
+        load = self._load_of(target)
+        admitted = load.takes(request.deadline_s, len(target.replicas))
+        load.refused += not admitted
+        return admitted
 
     @contextlib.contextmanager
-    def _counted(self, deployment: Deployment, request: _Request) -> Iterator[_Asked]:
+    def _counted(self, target: Target, request: Question) -> Iterator[_Asked]:
         """Count, and log, what is answered inside, and how long it takes; a caller that hangs up is not
         counted, nor is a question about the model itself."""
         asked, began = _Asked(), time.perf_counter()
-        if request.path in _QUESTIONS:
+        if request.of_model:
             yield asked
             return
-        load = self._loads.setdefault(deployment.id, Load(deployment))
-        load.deployment = deployment  # its side may have changed
+        load = self._load_of(target)
+        beside = load.under_way
         load.under_way += 1
         try:
             yield asked
         except asyncio.CancelledError:
             raise
         except BaseException:
-            self._count(load, request, began, None)
+            self._count(load, request, began, beside, None)
             raise
         else:
-            self._count(load, request, began, asked.answer)
+            self._count(load, request, began, beside, asked.answer)
         finally:
             load.under_way -= 1
 
-    def _count(self, load: Load, request: _Request, began: float, answer: Answer | None) -> None:
+    def _count(self, load: Load, request: Question, began: float, beside: int, answer: Answer | None) -> None:
         seconds = time.perf_counter() - began
         status = _NONE if answer is None else answer.status
-        load.seconds += seconds
-        for traffic in (load.traffic, self._traffic.setdefault(load.deployment.id, Traffic())):
-            traffic.record(seconds, failed=status >= 500)
+        load.record(seconds, beside, failed=status >= 500)
+        self._traffic.setdefault(load.deployment.id, Traffic()).record(seconds, failed=status >= 500)
+        if answer is not None:
+            load.work.record(answer.work)
         if request.logged:
             features = None if answer is None else answer.features
             self._log.offer(load.deployment, request.id, status, seconds, features)
 
-    async def _find(self, key: Key) -> Endpoint:
+    async def _find(self, key: Key, request: Question) -> tuple[Endpoint, bool]:
+        """The endpoint, and whether it had to be waited for."""
         await self.reload()
         if key in self._routes:
-            return self._routes[key]
+            return self._routes[key], False
         project, model = key
         known = await asyncio.to_thread(self._store.deployments.all, project)
         states = [deployment.state for deployment in known if deployment.model == model]
+        if DeploymentState.RUNNING in states:  # it has lost its replicas, as in a restart of Ray
+            with self._place(request) as has_place:
+                while has_place:
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+                    if key in self._routes:
+                        return self._routes[key], True
         going = (DeploymentState.FAILED, DeploymentState.STOPPING)
         coming = [state for state in states if state not in going]
         if coming:
             raise _unavailable(model, f"it is {coming[0].value}, without a replica yet")
         raise DeploymentNotFound(project, model)
-
-    def _order(self, replicas: Sequence[Replica], tried: set[str]) -> list[str]:
-        """Least busy first, in turn among equals."""
-        urls = [replica.url for replica in replicas if replica.url not in tried]
-        if len(urls) < 2:
-            return urls
-        self._turn = (self._turn + 1) % len(urls)
-        return sorted(urls[self._turn :] + urls[: self._turn], key=self._in_flight.__getitem__)
-
-    async def _ask(self, url: str, deployment: Deployment, request: _Request) -> Answer | None:
-        """One replica's answer; None when another one should be asked."""
-        assert self._session is not None, "Router.start was not called"  # noqa: S101
-        self._in_flight[url] += 1
-        try:
-            async with self._session.post(
-                f"{url.rstrip('/')}{request.path}",
-                data=request.body,
-                headers={
-                    **self._headers,
-                    **request.headers,
-                    REQUEST_ID_HEADER: request.id,
-                    MODEL_HEADER: deployment.model,
-                    VERSION_HEADER: str(deployment.version),
-                    **(_LOGGED if request.logged else {}),
-                },
-                allow_redirects=False,
-            ) as response:
-                content = await response.read()
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-            log.warning("replica %s of %s/%s: %s", url, deployment.project, deployment.model, error)
-            return None
-        finally:
-            self._in_flight[url] -= 1
-            if not self._in_flight[url]:
-                del self._in_flight[url]
-        return _judge(deployment, response.status, response.content_type, response.headers, content)
 
     async def _report(self) -> None:
         while True:
@@ -454,21 +414,11 @@ def _takes(canary: Deployment, caller: str) -> bool:
     return int.from_bytes(place[:4], "big") / 2**32 * 100 < canary.weight
 
 
-def _judge(
-    deployment: Deployment, status: int, kind: str, headers: Mapping[str, str], content: bytes
-) -> Answer | None:
-    beside = {name: headers[name] for name in (HEADER_LENGTH,) if name in headers}
-    in_our_shape = kind == "application/json" or bool(beside)
-    if status == 503 or (status == 404 and not in_our_shape):
-        return None  # draining, or a port that has become another program's
-    if in_our_shape and status not in (401, 403):
-        return Answer(status, content, kind, deployment.version, beside, headers.get(FEATURES_HEADER))
-    raise ServiceError(
-        f"a replica of model {deployment.model!r} answered {status} ({kind}) instead of outputs",
-        remedy=f"Read `efficientai-toolkit mlops:logs ray`, or deploy {deployment.model} again.",
-        project=deployment.project,
-        model=deployment.model,
-        version=deployment.version,
+def _told(tried: Tried) -> str:
+    if tried.cuts == MOST_CUTS:
+        return f"{MOST_CUTS} of its replicas ended, or hung up, over this request"
+    return (
+        f"none of its {len(tried.urls)} replicas {'takes more for now' if tried.busy else 'can be reached'}"
     )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from mlops.serving import jsons
 
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -24,8 +25,8 @@ def read_invocation(body: bytes, content_type: str, inputs: Sequence[Mapping[str
     if content_type == "text/csv":
         return _of_table(*_csv(body), inputs)
     try:
-        content = json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        content = jsons.read(body)
+    except ValueError as error:
         raise Unreadable(f"the body is not JSON: {str(error)[:200]}") from None
     found = [name for name in _FORMATS if isinstance(content, dict) and name in content]
     if len(found) != 1:
@@ -90,7 +91,3 @@ def _value(cell: str) -> Any:
         except ValueError:
             continue
     return cell
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")

@@ -5,7 +5,6 @@ After KServe's open-inference-protocol (its REST part) and Triton's extension fo
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlops.serving import jsons
 from mlops.serving.headers import HEADER_LENGTH
 
 Array = NDArray[Any]
@@ -56,8 +56,8 @@ def read_request(body: bytes, header_length: int | None) -> Inference:
     if header_length is not None and not 0 <= header_length <= len(body):
         raise Malformed(HEADER_LENGTH, f"{header_length} is not within the body of {len(body)} bytes")
     try:
-        content = json.loads(header, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        content = jsons.read(header)
+    except ValueError as error:
         raise Malformed("body", f"is not JSON: {str(error)[:200]}") from None
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), list):
         raise Malformed("inputs", "is not a list of tensors")
@@ -106,7 +106,7 @@ def write_answer(
     answer: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": outputs}
     if asked.id:
         answer["id"] = asked.id
-    header = json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
+    header = jsons.write(answer)
     return b"".join([header, *blobs]), len(header) if blobs else None
 
 
@@ -207,7 +207,3 @@ def _flat(array: Array) -> list[Any]:
 def _flag(given: Mapping[str, Any], name: str) -> bool:
     parameters = given.get("parameters")
     return isinstance(parameters, dict) and parameters.get(name) is True
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Row, delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -12,7 +13,10 @@ from sqlalchemy.exc import IntegrityError
 
 from mlops.entities import ProjectWorkspace
 from mlops.errors import ProjectExists, ProjectNotFound
+from mlops.project import Quotas, Serving
 from mlops.store.tables import projects
+
+_Table = TypeVar("_Table", Quotas, Serving)
 
 
 class Projects:
@@ -56,6 +60,23 @@ class Projects:
             raise ProjectNotFound(name)
         return dict(found)
 
+    def quotas(self, name: str) -> Quotas:
+        """What the project may take; the usual for one that is not registered any more."""
+        return self._table(name, "quotas", Quotas)
+
+    def serving(self, name: str) -> Serving:
+        """How its models are served; the usual for one that is not registered any more."""
+        return self._table(name, "serving", Serving)
+
+    def _table(self, name: str, table: str, kind: type[_Table]) -> _Table:
+        # What an earlier release did not know, and so did not store, is as usual.
+        try:
+            stored = self.settings(name).get(table, {})
+        except ProjectNotFound:
+            return kind()
+        known = {field.name for field in fields(kind)}
+        return kind(**{key: _frozen(value) for key, value in stored.items() if key in known})
+
     def all(self) -> list[ProjectWorkspace]:
         """Every project, by name."""
         with self._engine.connect() as connection:
@@ -72,6 +93,10 @@ class Projects:
             return _workspace(
                 connection.execute(select(projects).where(projects.c.namespace == namespace)).one()
             )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _workspace(row: Row[Any]) -> ProjectWorkspace:

@@ -51,6 +51,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         token=installation.ray_token(),
         secret=installation.secret("replica_secret"),
         installation=_identity(installation),
+        otlp_endpoint=config.otlp_endpoint,
     )
     packager = Packager(installation.root, installation.bentos_dir)
     heartbeat = Heartbeat(installation.run_dir / "worker.json")

@@ -6,15 +6,20 @@ What our own commands set was done already; what is set in MLflow's pages or by 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 
-from mlops.entities import DeploymentState, Side
+from mlops.entities import Deployment, DeploymentState, Side
 from mlops.errors import InvalidInput, ServiceUnavailable
 from mlops.store.store import Store
 
 log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+CALM_S = 2.0
 
 # Read as MLflow 3.17 lays it out; a test runs this against a database that MLflow made. A row's xmin is the
 # transaction that wrote it: an alias that was moved away and back between two looks is an event, too.
@@ -32,11 +37,16 @@ class _Alias:
 
 
 class AliasFollower:
-    """Promotes, or deploys, the version that MLflow's alias `champion` was moved to, of models that serve."""
+    """Promotes, or deploys, the version that MLflow's alias `champion` was moved to, of models that serve.
 
-    def __init__(self, store: Store, mlflow_url: str) -> None:
+    Our own commands change the champion first and the alias a moment later, and two of them may follow each
+    other closely: an alias is compared with a champion that has not changed for `calm_s` seconds."""
+
+    def __init__(self, store: Store, mlflow_url: str, *, calm_s: float = CALM_S) -> None:
         self._store = store
         self._url = mlflow_url
+        self._calm_s = calm_s
+        self._champions: dict[Key, tuple[tuple[int, datetime], float]] = {}  # what it was, and since when
 
     def look(self) -> int:
         """Compare the aliases with those of the last look; returns how many wishes that gave. Raises
@@ -46,17 +56,29 @@ class AliasFollower:
             return 0
         now = self._read([each.project_name for each in projects], [each.namespace for each in projects])
         before = self._store.deployments.followed()
-        moved = {key: alias for key, alias in now.items() if before.get(key) != alias.stamp}
-        wishes = sum(self._follow(*key, alias.version) for key, alias in moved.items())
+        changed = {key: alias for key, alias in now.items() if before.get(key) != alias.stamp}
+        champions = {
+            (row.project, row.model): row
+            for row in (self._store.deployments.all() if changed else ())
+            if row.side is Side.CHAMPION and row.state is not DeploymentState.FAILED
+        }
+        moved = {key: alias for key, alias in changed.items() if self._is_calm(key, champions.get(key))}
+        wishes = sum(self._follow(champions.get(key), *key, alias.version) for key, alias in moved.items())
         self._store.deployments.follow({key: alias.stamp for key, alias in moved.items()})
         return wishes
 
-    def _follow(self, project: str, model: str, version: int) -> bool:
+    def _is_calm(self, key: Key, champion: Deployment | None) -> bool:
+        if champion is None:
+            return True
+        found = (champion.id, champion.updated_at)
+        known, since = self._champions.get(key, (None, 0.0))
+        if known != found:
+            since = time.monotonic()
+            self._champions[key] = (found, since)
+        return time.monotonic() - since >= self._calm_s
+
+    def _follow(self, champion: Deployment | None, project: str, model: str, version: int) -> bool:
         rows = [row for row in self._store.deployments.all(project) if row.model == model]
-        champion = next(
-            (row for row in rows if row.side is Side.CHAMPION and row.state is not DeploymentState.FAILED),
-            None,
-        )
         if champion is None or champion.version == version:
             return False
         running = any(row.version == version and row.state is DeploymentState.RUNNING for row in rows)
@@ -75,7 +97,7 @@ class AliasFollower:
         )
         return True
 
-    def _read(self, projects: list[str], namespaces: list[str]) -> dict[tuple[str, str], _Alias]:
+    def _read(self, projects: list[str], namespaces: list[str]) -> dict[Key, _Alias]:
         try:
             with psycopg.connect(
                 self._url,

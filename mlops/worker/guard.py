@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 from mlops.entities import Deployment, DeploymentState, Side
-from mlops.errors import ProjectNotFound
 from mlops.serving.canary import CanaryRule, verdict
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic, TrafficLog
@@ -54,12 +52,12 @@ class CanaryGuard:
         return True
 
     def _rule(self, project: str) -> CanaryRule:
-        try:
-            serving = self._store.projects.settings(project).get("serving", {})
-        except ProjectNotFound:
-            return CanaryRule()
-        given = {field.name: f"canary_{field.name}" for field in fields(CanaryRule)}
-        return CanaryRule(**{name: serving[key] for name, key in given.items() if key in serving})
+        serving = self._store.projects.serving(project)
+        return CanaryRule(
+            min_requests=serving.canary_min_requests,
+            more_errors=serving.canary_more_errors,
+            slower=serving.canary_slower,
+        )
 
 
 def _figures(traffic: Traffic) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import time
 
-from mlops.errors import ProjectNotFound
-from mlops.project import Serving
 from mlops.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -29,13 +27,6 @@ class Housekeeping:
         self._store.traffic.forget_old()
         for project in self._store.projects.all():
             name = project.project_name
-            gone = self._store.inferences.forget_old(name, self._days(name))
+            gone = self._store.inferences.forget_old(name, self._store.projects.serving(name).log_days)
             if gone:
                 log.info("%s inferences of %s were older than it keeps them", gone, name)
-
-    def _days(self, project: str) -> float:
-        try:
-            serving = self._store.projects.settings(project).get("serving", {})
-        except ProjectNotFound:  # unregistered meanwhile
-            return Serving().log_days
-        return float(serving.get("log_days", Serving().log_days))

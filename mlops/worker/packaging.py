@@ -224,12 +224,14 @@ def main() -> int:
 
 def _package(order: PackagingOrder) -> str:
     from mlops.serving.bento import BentoOrder, build, run_id_of
+    from mlops.workspace import data_of_run
 
     module, _, name = order.download.partition(":")
     download = getattr(import_module(module), name)
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
         config = MLOpsConfig.load(home=Path(order.home))
         model = Path(download(config, order.project, order.model, order.version, Path(scratch)))
+        run_id = run_id_of(model)
         return build(
             BentoOrder(
                 model=model,
@@ -237,7 +239,8 @@ def _package(order: PackagingOrder) -> str:
                 project=order.project,
                 name=order.model,
                 version=order.version,
-                run_id=run_id_of(model),
+                run_id=run_id,
+                data=data_of_run(config, order.project, run_id) if run_id else {},
                 build=str(order.deployment),
                 allow_pickle=order.allow_pickle,
                 file_answer=order.file_answer,

@@ -11,20 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from mlops.entities import Deployment, DeploymentState, Side
 from mlops.errors import ProjectNotFound, ServiceUnavailable
-from mlops.serving.base import ModelServer, Phase, Served
+from mlops.serving.base import ModelServer, Phase, ReplicaLimits, Served, replica_limits
 from mlops.serving.bento import discard, folder, is_usable
 from mlops.store.store import Store
 from mlops.worker.packaging import Packager
 
 log = logging.getLogger(__name__)
 
-MAX_ONGOING = 64
-"""Requests a replica holds at a time, running or waiting for its threads; more get 503."""
-DEFAULT_CPUS = 0.5
 START_TIMEOUT_S = 180.0
 PACKAGE_AGAIN_S, PACKAGE_FOR_S = 2.0, 300.0
 """Between two tries, and at most, while a service that packaging needs does not answer."""
@@ -131,11 +127,11 @@ class Reconciler:
             project = self._store.projects.get(row.project)
         except ProjectNotFound:  # unregistered meanwhile; its deployments go, too
             return
-        serving = self._settings(row.project).get("serving", {})
+        serving = self._store.projects.serving(row.project)
         self._packager.submit(
             row,
-            allow_pickle=serving.get("allow_pickle", False),
-            file_answer=serving.get("files", {}).get(row.model, ""),
+            allow_pickle=serving.allow_pickle,
+            file_answer=serving.files.get(row.model, ""),
             code=project.root,
         )
 
@@ -164,8 +160,7 @@ class Reconciler:
             self._deployments.advance(row.id, DeploymentState.PACKAGING)
             self.moving = True
             return
-        cpus = float(self._settings(row.project).get("quotas", {}).get("replica_cpus", DEFAULT_CPUS))
-        self._server.deploy(row, bento, cpus=cpus, max_ongoing=MAX_ONGOING)
+        self._server.deploy(row, bento, self._limits(row))
         self._asked[row.id] = row.scale
         self.moving = True
 
@@ -231,8 +226,6 @@ class Reconciler:
 
     # -- settings ---------------------------------------------------------------------------------
 
-    def _settings(self, project: str) -> dict[str, Any]:
-        try:
-            return self._store.projects.settings(project)
-        except ProjectNotFound:
-            return {}
+    def _limits(self, row: Deployment) -> ReplicaLimits:
+        projects = self._store.projects
+        return replica_limits(projects.quotas(row.project), projects.serving(row.project), row.model)

@@ -17,6 +17,9 @@ from tests.bench import (
     drilling_training,
     hardware,
     serving,
+    serving_changes,
+    serving_kill,
+    serving_overload,
     stack,
     tracking_history,
     tracking_kill,
@@ -34,6 +37,10 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "drilling-training": lambda _: drilling_training.run(),
     "hardware": lambda _: hardware.run(),
     "serving": serving.run,
+    "serving-drilling": serving.run_drilling,
+    "serving-changes": serving_changes.run,
+    "serving-overload": serving_overload.run,
+    "serving-kill": serving_kill.run,
     "stack": lambda _: stack.run(),
     "tracking-latency": tracking_latency.run,
     "tracking-throughput": tracking_throughput.run,
@@ -134,6 +141,26 @@ load: read the ratios.
 - **Reading whole logs**: every section, check and problem of ours, from bytes in memory, against the data
   section of the same files in pandas; logs and holes are synthetic, and so are the errors of key points.
 - **Sender**: processor time of its threads, those that send and those that bring the journal to the disk.
+- **Served models** (`serving`, `serving-drilling`): the gateway with authentication, checks and inference
+  log, one replica; each peer has one process for the model, one thread of ONNX Runtime, and gives all
+  outputs. Before anything is timed all answer, and must say the same. The **drilling model** is the real
+  network with weights as they were drawn, asked for the windows of one synthetic hole as `/predict`'s JSON
+  of some 70 kB. A model's own time is that of ONNX Runtime alone with arrays at hand: reading the JSON is
+  not in it, and has a row of its own; FastAPI's row shows what a server without any checks takes for the
+  same. The same windows as binary tensors of the Open Inference Protocol are in rows of ours alone. The
+  load is made in another process; what it costs itself is printed for each server.
+- **Deploy** (`serving-changes`) is timed from the call of `deploy_model`, with packaging, to the first 200
+  for a caller who asks every 50 ms; no version of the model was served before.
+- **Promote and rollback** (`serving-changes`): from the client's call to the last answer of the old
+  version, under eight clients who ask 250 times a second together, a command 1.2 s after the other has
+  returned. "Undone": before the next one the old version answered again.
+- **Overload** (`serving-overload`): one replica, 64 clients who ask at their times whether they were
+  answered or not, together twice as often as sixteen clients were answered just before, each with
+  `X-Request-Timeout: 1`. It is over when twenty answers in a row to one client have a median of at most 1.5
+  times that before.
+- **kill -9** (`serving-kill`): tiny model, eight clients; "asked once" counts requests whose first try
+  failed, which is what clients without retries lose. A retry comes 0.25, 0.5, 1, 2 and 4 s after a 502,
+  503, 504 or no answer.
 """
 
 

@@ -16,7 +16,7 @@ from mlops.installation import LOOPBACK, Installation
 from mlops.services import postgres, processes
 
 _BIN = Path(sys.executable).parent
-_SERVE = Path(__file__).with_name("serve_digits.py")
+_SERVE = Path(__file__).with_name("serving_ray.py")
 
 
 def memory(

@@ -1,51 +1,30 @@
-"""One tiny ONNX model by our gateway, with authentication, checks and log, and by what else serves one."""
+"""An ONNX model by our gateway, with authentication, checks and log, and by what else serves one."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
-from mlops.client import MLOpsClient
-from mlops.config import MLOpsConfig
-from mlops.installation import LOOPBACK, Installation
-from mlops.registration import register
-from mlops.services import control, processes
-from mlops.serving.bento import environment
-from mlops.store.store import Store
-from tests.bench.digits import DIGITS, served_sample
+from tests.bench.load import Peer, Told, ask
 from tests.bench.result import Comparison, Measure, Result
+from tests.bench.served import Model, Stack, drilling, stack, tiny
+from tests.bench.serving_peers import BENTOML, FASTAPI, LITSERVE, MLFLOW, RAY_SERVE, start_all
 
 ROUNDS, SECONDS = 5, 4.0
 CLIENTS = (1, 16)
-_BIN, _HERE = Path(sys.executable).parent, Path(__file__).parent
-_SHORT = "ray-temp"
-"""A link to where Ray of the peer keeps its sockets, whose paths must be short."""
-_JSON = {"Content-Type": "application/json"}
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A server of the model."""
-
-    name: str
-    url: str
-    body: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+MOST_ABOVE_MS = 2.0
+TINY_BARS = {RAY_SERVE: 6.0, BENTOML: 1.5, MLFLOW: 1.0, LITSERVE: 1.0}
+DRILLING_BARS = {FASTAPI: 0.85, RAY_SERVE: 1.0, BENTOML: 1.0, MLFLOW: 1.0, LITSERVE: 1.0}
+"""The least requests/s of ours over the peer's, with 16 clients."""
 
 
 @dataclass
@@ -54,208 +33,157 @@ class Figures:
 
     p50_ms: list[float] = field(default_factory=list)
     per_s: list[float] = field(default_factory=list)
-    errors: int = 0
     own_ms: list[float] = field(default_factory=list)
+    errors: int = 0
+
+    def add(self, told: Told) -> None:
+        """A further round."""
+        self.p50_ms.append(told.p50_ms)
+        self.per_s.append(told.per_s)
+        self.own_ms.append(told.own_ms)
+        self.errors += told.errors
+
+
+Found = Mapping[tuple[str, int], Figures]
 
 
 def run(quick: bool) -> Iterator[Result]:
-    """Latency of one client and throughput of sixteen, in turn with each peer."""
-    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
-        installation = Installation(MLOpsConfig(home=Path(folder) / "home"))
-        try:
-            yield from _measured(installation, Path(folder), quick)
-        finally:
-            processes.end_all(Path(folder))
-            shutil.rmtree((Path(folder) / _SHORT).resolve(), ignore_errors=True)
-            control.stop(installation)
+    """The tiny model: latency of one client and throughput of sixteen, in turn with each peer."""
+    return _run(tiny, TINY_BARS, quick)
 
 
-def _measured(installation: Installation, folder: Path, quick: bool) -> Iterator[Result]:
-    client, sample = _deployed(installation, folder)
-    model = client.download_model("digits", 1, folder / "model")
-    graph = next(model.rglob("*.onnx"))
-    own_ms = _model_alone(graph, sample)
-    ours = _ours(installation, sample)
-    peers = [start(folder, installation, graph, sample) for start in _PEERS]
-    for each in (ours, *peers):
-        _until_it_answers(each)
-    found = {(each.name, clients): Figures() for each in (ours, *peers) for clients in CLIENTS}
+def run_drilling(quick: bool) -> Iterator[Result]:
+    """The same of the drilling model; and by binary tensors, as its windows are better sent."""
+    return _run(drilling, DRILLING_BARS, quick)
+
+
+def _run(make: Callable[[Stack], Model], bars: Mapping[str, float], quick: bool) -> Iterator[Result]:
+    with stack() as services:
+        model = make(services)
+        model.client.deploy_model(model.name, 1)
+        alone, reading = _model_alone(model), _reading(model)
+        ours, binary, peers = model.endpoint(), model.binary_endpoint(), start_all(model)
+        _agree([ours, *peers])
+        found = _measured([ours, binary, *peers], quick)
+    yield from _of_one_client(model.title, alone, reading, found, peers)
+    yield from _of_many(model.title, bars, found, peers)
+    errors = sum(figures.errors for figures in found.values())
+    yield Measure(f"{model.title}: errors of all requests, the peers' included", "", [errors], 0.0)
+
+
+def _measured(servers: list[Peer], quick: bool) -> Found:
+    found = {(server.name, clients): Figures() for server in servers for clients in CLIENTS}
+    for server in servers:  # the first answers, and what still starts beside them, are nobody's figure
+        ask(server, max(CLIENTS), seconds=2.0)
     for number in range(1 if quick else ROUNDS):
-        for each in (ours, *peers):
+        for server in servers:
             for clients in CLIENTS:
-                _ask(each, clients, 1.0 if quick else SECONDS, found[each.name, clients])
+                told = ask(server, clients, seconds=1.0 if quick else SECONDS)
+                found[server.name, clients].add(told)
+                for failure in told.failures[:3]:
+                    print(f"  {server.name}: {failure}", file=sys.stderr)
         print(f"  round {number + 1}", file=sys.stderr)
-    for each in (ours, *peers):
-        figures = found[each.name, 16]
+    for server in servers:
+        figures = found[server.name, 16]
         own = statistics.median(figures.own_ms)
         print(
-            f"  {each.name}: {figures.errors} errors; the load cost {own:.2f} ms a request", file=sys.stderr
+            f"  {server.name}: {figures.errors} errors; the load cost {own:.2f} ms a request", file=sys.stderr
         )
-    yield from _results(ours, peers, found, own_ms)
+    return found
 
 
-def _results(
-    ours: Peer, peers: list[Peer], found: Mapping[tuple[str, int], Figures], own_ms: list[float]
+def _of_one_client(
+    title: str, alone: list[float], reading: list[float], found: Found, peers: list[Peer]
 ) -> Iterator[Result]:
-    alone = statistics.median(own_ms)
-    single, many = found[ours.name, 1], found[ours.name, 16]
-    yield Measure(
-        "tiny model by the gateway, one client, above the model's own time", "ms",
-        [taken - alone for taken in single.p50_ms], 2.0,
-    )  # fmt: skip
+    own = statistics.median(alone)
+    yield Measure(f"{title}: its own time, one thread, no server", "ms", alone, None)
+    yield Measure(f"{title}: reading the request's JSON into arrays, alone", "ms", reading, None)
+    for name, words, bar in (
+        ("ours", "by the gateway, one client", MOST_ABOVE_MS),
+        ("ours, binary", "by the gateway in binary tensors, one client", MOST_ABOVE_MS),
+        (FASTAPI, f"by {FASTAPI}, one client", None),
+    ):
+        above = [taken - own for taken in found[name, 1].p50_ms]
+        yield Measure(f"{title} {words}, above the model's own time", "ms", above, bar)
     for peer in peers:
         yield Comparison(
-            "tiny model, one client, p50", "ms", single.p50_ms, peer.name, found[peer.name, 1].p50_ms, None
-        )
-        bar = _BARS.get(peer.name)
-        yield Comparison(
-            "tiny model, 16 clients", "requests/s", many.per_s, peer.name, found[peer.name, 16].per_s, bar,
-            at_least=True,
+            f"{title}, one client, p50", "ms", found["ours", 1].p50_ms, peer.name, found[peer.name, 1].p50_ms,
+            None,
         )  # fmt: skip
-    errors = sum(found[ours.name, clients].errors for clients in CLIENTS)
-    yield Measure("errors of all our requests", "", [errors], 0.0)
 
 
-def _deployed(installation: Installation, folder: Path) -> tuple[MLOpsClient, list[list[float]]]:
-    control.start(installation)
-    store = Store(installation.database_url())
-    register(DIGITS.copy_to(folder / "digits"), installation, store)
-    store.close()
-    client = MLOpsClient.from_project("digits", config=installation.config)
-    return client, served_sample(client)
+def _of_many(title: str, bars: Mapping[str, float], found: Found, peers: list[Peer]) -> Iterator[Result]:
+    for peer in peers:
+        yield Comparison(
+            f"{title}, 16 clients", "requests/s", found["ours", 16].per_s, peer.name,
+            found[peer.name, 16].per_s, bars.get(peer.name), at_least=True,
+        )  # fmt: skip
+    binary = found["ours, binary", 16].per_s
+    yield Measure(f"{title}, 16 clients, in binary tensors", "requests/s", binary, None)
 
 
-def _model_alone(graph: Path, sample: list[list[float]]) -> list[float]:
-    """Milliseconds of one run without any server."""
+# -- without a server ----------------------------------------------------------------------------------
+
+
+def _model_alone(model: Model) -> list[float]:
+    """Milliseconds of one run."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    inputs, taken = {"X": np.asarray(sample, np.float32)}, []
+    session = onnxruntime.InferenceSession(str(model.graph), options, providers=["CPUExecutionProvider"])
+    inputs = dict(model.inputs)
+    return _milliseconds(lambda: session.run(None, inputs))
+
+
+def _reading(model: Model) -> list[float]:
+    """Milliseconds of reading the body, as the plainest server does."""
+
+    def read() -> object:
+        given = json.loads(model.body)["inputs"]
+        return {name: np.asarray(value, np.float32) for name, value in given.items()}
+
+    return _milliseconds(read)
+
+
+def _milliseconds(work: Callable[[], object]) -> list[float]:
+    taken = []
     for _ in range(200):
         began = time.perf_counter()
-        session.run(None, inputs)
+        work()
         taken.append(1000 * (time.perf_counter() - began))
     return taken
 
 
-def _ask(peer: Peer, clients: int, seconds: float, into: Figures) -> None:
-    order = {
-        "url": peer.url, "headers": {**_JSON, **peer.headers}, "body": peer.body, "clients": clients,
-        "seconds": seconds,
-    }  # fmt: skip
-    command = [sys.executable, str(_HERE / "serving_load.py")]
-    done = subprocess.run(command, input=json.dumps(order), capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    into.p50_ms.append(told["p50_ms"])
-    into.per_s.append(told["per_s"])
-    into.own_ms.append(told["own_ms"])
-    into.errors += told["errors"]
+# -- the same answers ----------------------------------------------------------------------------------
 
 
-# -- the servers ---------------------------------------------------------------------------------------
+def _agree(servers: list[Peer]) -> None:
+    """Wait until each answers, and see that all say the same."""
+    expected: dict[str, np.ndarray] = {}
+    for server in servers:
+        said = _arrays(_until_it_answers(server).json())
+        expected = expected or said
+        assert said.keys() == expected.keys(), f"{server.name}: {list(said)}"
+        for name, array in said.items():
+            np.testing.assert_allclose(array, expected[name], rtol=1e-4, atol=1e-5, err_msg=server.name)
 
 
-def _ours(installation: Installation, sample: list[list[float]]) -> Peer:
-    token = installation.secret("project.digits.token")
-    url = f"{installation.gateway_url}/projects/digits/models/digits/predict"
-    return Peer("ours", url, _inputs(sample), {"Authorization": f"Bearer {token}"})
+def _arrays(answer: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The outputs by name, of any of the servers."""
+    outputs = answer.get("outputs") or answer.get("predictions") or answer
+    return {name: np.asarray(value, np.float64).squeeze() for name, value in outputs.items()}
 
 
-def _fastapi(folder: Path, _: Installation, graph: Path, sample: list[list[float]]) -> Peer:
-    port = _free_port()
-    _spawn([sys.executable, str(_HERE / "serving_fastapi.py"), str(port), str(graph)], folder, "fastapi")
-    return Peer("FastAPI + ONNX Runtime", f"http://{LOOPBACK}:{port}/predict", _inputs(sample))
-
-
-def _bentoml(folder: Path, installation: Installation, _: Path, sample: list[list[float]]) -> Peer:
-    port, bento = _free_port(), next(installation.bentos_dir.rglob("bento.yaml")).parent
-    command = [sys.executable, "-m", "bentoml", "serve", str(bento), "--host", LOOPBACK, "--port", str(port)]
-    _spawn(command, folder, "bentoml", environment(folder / "bentoml"))
-    return Peer("bentoml serve", f"http://{LOOPBACK}:{port}/predict", _inputs(sample))
-
-
-def _mlflow(folder: Path, _: Installation, graph: Path, sample: list[list[float]]) -> Peer:
-    port = _free_port()
-    command = [str(_BIN / "mlflow"), "models", "serve", "-m", str(graph.parent), "--env-manager", "local"]
-    _spawn([*command, "--host", LOOPBACK, "--port", str(port)], folder, "mlflow")
-    return Peer("mlflow models serve", f"http://{LOOPBACK}:{port}/invocations", _inputs(sample))
-
-
-def _litserve(folder: Path, _: Installation, graph: Path, sample: list[list[float]]) -> Peer:
-    port, home, uv = _free_port(), folder / "litserve", str(_BIN / "uv")
-    home.mkdir()
-    for command in (
-        ["venv", "--clear", "--python", sys.executable, "."],
-        ["pip", "install", "--python", "bin/python", "litserve", "onnxruntime", "numpy"],
-    ):
-        # From there: in our folder uv would hold to our constraints.
-        subprocess.run([uv, *command, "--quiet"], cwd=home, check=True)
-    python = str(home / "bin" / "python")
-    _spawn([python, str(_HERE / "serving_litserve.py"), str(port), str(graph)], folder, "litserve")
-    return Peer("LitServe", f"http://{LOOPBACK}:{port}/predict", _inputs(sample))
-
-
-def _serve(folder: Path, installation: Installation, graph: Path, sample: list[list[float]]) -> Peer:
-    ray, http = installation.choose_ports(["bench-ray"])["bench-ray"], _free_port()
-    command = [str(_BIN / "ray"), "start", "--head", "--block", "--port", str(ray), "--disable-usage-stats"]
-    short = tempfile.mkdtemp(prefix="r", dir="/tmp")
-    (folder / _SHORT).symlink_to(short)
-    _spawn([*command, "--temp-dir", short], folder, "ray")
-    deploy = [sys.executable, str(_HERE / "serve_digits.py"), f"{LOOPBACK}:{ray}", str(graph), str(http)]
-    until = time.monotonic() + 60
-    while True:
-        done = subprocess.run(deploy, env=_environment(folder), capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            break
-        assert time.monotonic() < until, done.stderr[-2000:]
-        time.sleep(1)
-    return Peer("Ray Serve's proxy", f"http://{LOOPBACK}:{http}/digits", _inputs(sample))
-
-
-_PEERS: tuple[Callable[[Path, Installation, Path, list[list[float]]], Peer], ...] = (
-    _fastapi,
-    _bentoml,
-    _mlflow,
-    _litserve,
-    _serve,
-)
-_BARS = {"Ray Serve's proxy": 6.0, "bentoml serve": 1.5, "mlflow models serve": 1.0, "LitServe": 1.0}
-
-
-def _inputs(sample: list[list[float]]) -> str:
-    return json.dumps({"inputs": {"X": sample}})
-
-
-def _environment(folder: Path, **more: str) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RAY_"))}
-    search = f"{_BIN}:{os.environ['PATH']}"  # `mlflow models serve` calls uvicorn by its name
-    return {**plain, "PATH": search, **processes.mark(folder, "peer"), **more}
-
-
-def _spawn(command: list[str], folder: Path, name: str, more: Mapping[str, Any] | None = None) -> None:
-    with (folder / f"{name}.log").open("wb") as log:
-        subprocess.Popen(
-            command, env=_environment(folder, **(more or {})), cwd=folder, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
-
-
-def _until_it_answers(peer: Peer, seconds: float = 120.0) -> None:
+def _until_it_answers(peer: Peer, seconds: float = 120.0) -> httpx.Response:
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(httpx.TransportError):
-            headers = {**_JSON, **peer.headers}
-            answer = httpx.post(peer.url, content=peer.body, headers=headers, timeout=20, trust_env=False)
+            answer = httpx.post(
+                peer.url, content=peer.body, headers=peer.all_headers(), timeout=20, trust_env=False
+            )
             if answer.status_code == 200:
-                return
+                return answer
             assert answer.status_code in (404, 502, 503), f"{peer.name}: {answer.text[:500]}"
         assert time.monotonic() < deadline, f"{peer.name} does not answer"
         time.sleep(0.3)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])

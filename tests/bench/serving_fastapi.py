@@ -12,17 +12,18 @@ from fastapi import FastAPI, Request
 
 
 def create_app(path: str) -> FastAPI:
-    """`POST /predict` with `{"inputs": {"X": rows}}`."""
+    """`POST /predict` with `{"inputs": {name: nested lists}}`, all of float32."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
     app = FastAPI()
 
     @app.post("/predict")
     async def predict(request: Request) -> dict[str, Any]:
-        inputs = (await request.json())["inputs"]["X"]
-        label, _ = session.run(None, {"X": np.asarray(inputs, np.float32)})
-        return {"outputs": {"label": label.tolist()}}
+        given = (await request.json())["inputs"]
+        found = session.run(names, {name: np.asarray(value, np.float32) for name, value in given.items()})
+        return {"outputs": {name: array.tolist() for name, array in zip(names, found, strict=True)}}
 
     return app
 

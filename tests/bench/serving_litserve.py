@@ -9,25 +9,27 @@ import onnxruntime
 
 
 class Model(litserve.LitAPI):
-    """`{"inputs": {"X": rows}}` to labels."""
+    """`{"inputs": {name: nested lists}}`, all of float32, to the outputs by name."""
 
     def setup(self, device: str) -> None:
         """Open the model."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(sys.argv[2], options, providers=["CPUExecutionProvider"])
+        self.names = [output.name for output in self.session.get_outputs()]
 
     def decode_request(self, request):  # LitServe makes a schema of an annotation
-        """The array."""
-        return np.asarray(request["inputs"]["X"], np.float32)
+        """The arrays."""
+        return {name: np.asarray(value, np.float32) for name, value in request["inputs"].items()}
 
     def predict(self, x: Any) -> Any:
-        """The labels."""
-        return self.session.run(None, {"X": x})[0]
+        """The outputs."""
+        return self.session.run(self.names, x)
 
     def encode_response(self, output: Any) -> dict[str, Any]:
         """As lists."""
-        return {"outputs": {"label": output.tolist()}}
+        found = zip(self.names, output, strict=True)
+        return {"outputs": {name: array.tolist() for name, array in found}}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -19,7 +20,8 @@ import pytest
 from mlops.cluster import serve_environment
 from mlops.errors import ServiceUnavailable
 from mlops.services.processes import MARK
-from mlops.serving.base import ModelServer, Phase, Served
+from mlops.serving.base import ModelServer, Phase, ReplicaLimits, Served
+from mlops.serving.bento import folder
 from mlops.serving.local import LocalModelServer
 from mlops.serving.ray import RayModelServer
 from tests.mlops.serving.fixtures import (
@@ -31,7 +33,7 @@ from tests.mlops.serving.fixtures import (
     onnx_model,  # noqa: F401
     ray_head,  # noqa: F401
 )
-from tests.mlops.serving.models import HEADERS, SECRET, a_deployment
+from tests.mlops.serving.models import HEADERS, SECRET, a_deployment, package, tag_of
 
 # bentoml's, which it shows when a Bento is opened.
 pytestmark = pytest.mark.filterwarnings(r"ignore:::(_bentoml_.*|pathspec)(\..*)?")
@@ -79,7 +81,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 40) -> None:
 
 
 def test_deploys_answers_and_removes(server: ModelServer, bento: Path) -> None:  # noqa: F811
-    server.deploy(a_deployment(1), bento, cpus=0.2, max_ongoing=16)
+    server.deploy(a_deployment(1), bento, ReplicaLimits(0.2, max_ongoing=16))
     served = wait(server, 1, Phase.RUNNING)
     assert served is not None
     assert len(served.urls) == 1
@@ -102,9 +104,9 @@ def test_deploys_answers_and_removes(server: ModelServer, bento: Path) -> None: 
 
 
 def test_replicas_are_added_while_the_first_answers(server: ModelServer, bento: Path) -> None:  # noqa: F811
-    server.deploy(a_deployment(2), bento, cpus=0.2, max_ongoing=16)
+    server.deploy(a_deployment(2), bento, ReplicaLimits(0.2, max_ongoing=16))
     wait(server, 2, Phase.RUNNING)
-    server.deploy(replace(a_deployment(2), replicas=2), bento, cpus=0.2, max_ongoing=16)
+    server.deploy(replace(a_deployment(2), replicas=2), bento, ReplicaLimits(0.2, max_ongoing=16))
 
     def two_answer() -> bool:
         urls = server.served()[2].urls
@@ -125,7 +127,7 @@ def test_replicas_grow_with_the_load_and_never_beyond(
     monkeypatch.setattr("mlops.serving.ray._GROW_AFTER", 0.5)
     monkeypatch.setattr("mlops.serving.ray._SHRINK_AFTER", 1.0)
     monkeypatch.setattr("mlops.serving.ray._TARGET_ONGOING", 1)
-    ray_server.deploy(replace(a_deployment(9), most_replicas=2), bento, cpus=0.2, max_ongoing=64)
+    ray_server.deploy(replace(a_deployment(9), most_replicas=2), bento, ReplicaLimits(0.2, max_ongoing=64))
     found = wait(ray_server, 9, Phase.RUNNING)
     assert found is not None
     assert len(found.urls) == 1
@@ -156,8 +158,8 @@ def test_a_model_that_does_not_open_fails_with_its_traceback(
     bento: Path,  # noqa: F811
     broken_bento: Path,  # noqa: F811
 ) -> None:
-    server.deploy(a_deployment(3), bento, cpus=0.2, max_ongoing=16)
-    server.deploy(a_deployment(4), broken_bento, cpus=0.2, max_ongoing=16)
+    server.deploy(a_deployment(3), bento, ReplicaLimits(0.2, max_ongoing=16))
+    server.deploy(a_deployment(4), broken_bento, ReplicaLimits(0.2, max_ongoing=16))
     failed = wait(server, 4, Phase.FAILED)
     assert failed is not None
     assert "Traceback" in failed.error
@@ -181,7 +183,7 @@ def test_nothing_of_ray_listens_beyond_loopback(
     ray_server: RayModelServer,
     bento: Path,  # noqa: F811
 ) -> None:
-    ray_server.deploy(a_deployment(5), bento, cpus=0.2, max_ongoing=16)
+    ray_server.deploy(a_deployment(5), bento, ReplicaLimits(0.2, max_ongoing=16))
     wait(ray_server, 5, Phase.RUNNING)
     head = psutil.Process(ray_head.group)
     found = [
@@ -200,7 +202,7 @@ def test_rays_processes_keep_their_environment_and_with_it_our_mark(
     ray_server: RayModelServer,
     bento: Path,  # noqa: F811
 ) -> None:
-    ray_server.deploy(a_deployment(6), bento, cpus=0.2, max_ongoing=16)
+    ray_server.deploy(a_deployment(6), bento, ReplicaLimits(0.2, max_ongoing=16))
     wait(ray_server, 6, Phase.RUNNING)
     group = [
         process
@@ -242,7 +244,7 @@ def test_applications_of_others_are_neither_seen_nor_touched(
 ) -> None:
     from ray import serve
 
-    ray_server.deploy(a_deployment(7), bento, cpus=0.2, max_ongoing=16)
+    ray_server.deploy(a_deployment(7), bento, ReplicaLimits(0.2, max_ongoing=16))
     wait(ray_server, 7, Phase.RUNNING)
 
     @serve.deployment(ray_actor_options={"num_cpus": 0.1})
@@ -259,6 +261,73 @@ def test_applications_of_others_are_neither_seen_nor_touched(
     assert set(others) <= set(serve.status().applications)
     for name in others:
         serve.delete(name, _blocking=False)
+
+
+_UNRULY = """
+import os
+kept = []
+def answer(body, infer):
+    if body == b"crash":
+        os.kill(os.getpid(), 9)
+    if body == b"leak":
+        kept.append(os.urandom(1024) * (1024 * 300))
+    return {"pid": os.getpid()}
+"""
+
+
+def test_a_model_that_leaks_or_crashes_is_replaced_and_takes_down_no_other(
+    ray_server: RayModelServer,
+    bento: Path,  # noqa: F811
+    bentos_home: Path,  # noqa: F811
+    onnx_model: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "unruly").mkdir()
+    (tmp_path / "unruly" / "__init__.py").write_text(_UNRULY)
+    made = package(onnx_model, bentos_home, build="unruly", file_answer="unruly:answer", code=str(tmp_path))
+    ray_server.deploy(a_deployment(11), bento, ReplicaLimits(0.2))
+    ray_server.deploy(a_deployment(12), folder(bentos_home, tag_of(made)), ReplicaLimits(0.2, memory_mb=600))
+    peaceful, unruly = wait(ray_server, 11, Phase.RUNNING), wait(ray_server, 12, Phase.RUNNING)
+    assert peaceful is not None
+    assert unruly is not None
+    first = pid_of_replica(ray_server)
+    for what in ("leak", "leak", "crash"):
+        assert pid_of_replica(ray_server) == first
+        with contextlib.suppress(httpx.TransportError):  # of the crash, and of the second leak perhaps
+            httpx.post(f"{ray_server.served()[12].urls[0]}/predict", content=what.encode(), headers=_FILE)
+        if what == "leak" and psutil.Process(first).memory_info().rss < 600e6:
+            continue
+        wait_until(lambda last=first: pid_of_replica(ray_server) not in (None, last), 60)  # type: ignore[misc]
+        first = pid_of_replica(ray_server)
+        assert httpx.post(f"{peaceful.urls[0]}/predict", json=ROWS, headers=HEADERS).json() == ANSWER
+    for number in (11, 12):
+        ray_server.remove(number)
+        wait(ray_server, number, None)
+
+
+_FILE = HEADERS | {"Content-Type": "application/octet-stream"}
+
+
+def pid_of_replica(server: RayModelServer) -> int | None:
+    try:
+        answer = httpx.post(
+            f"{server.served()[12].urls[0]}/predict", content=b"pid", headers=_FILE, timeout=5
+        )
+        return int(answer.json()["outputs"]["pid"])
+    except (httpx.TransportError, IndexError, KeyError):
+        return None
+
+
+def test_a_replica_that_takes_more_than_it_may_does_not_start_and_says_why(
+    ray_server: RayModelServer,
+    bento: Path,  # noqa: F811
+) -> None:
+    ray_server.deploy(a_deployment(13), bento, ReplicaLimits(0.2, memory_mb=50))
+    failed = wait(ray_server, 13, Phase.FAILED)
+    assert failed is not None
+    assert "and may take 50: raise `quotas.replica_memory_mb`" in failed.error
+    ray_server.remove(13)
+    wait(ray_server, 13, None)
 
 
 def test_an_ipv6_address_is_understood() -> None:

@@ -96,6 +96,7 @@ class ReplicaServer:
             request.transport.close()
         told = {"rows": len(inputs["x"]), "model_s": 0.001, "inputs": {"x": inputs["x"]}, "outputs": {}}
         features = {"X-MLOps-Features": json.dumps(told)} if "X-MLOps-Log" in request.headers else {}
+        features["X-MLOps-Work"] = "0.004 3"
         return web.json_response({"outputs": {"y": [2 * x for x in inputs["x"]]}}, headers=features)
 
 

@@ -26,6 +26,7 @@ GOOD = {
     "postgres_port": ("5432", 5432),
     "mlflow_workers": ("4", 4),
     "ray_dashboard": ("true", True),
+    "otlp_endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
     "start_timeout_s": ("2.5", 2.5),
     "flush_timeout_s": ("2.5", 2.5),
     "capture_output": ("false", False),
@@ -44,6 +45,8 @@ GOOD = {
 
 BAD = [
     ("HOME", "~nobody-of-this-name/x"),
+    ("OTLP_ENDPOINT", "collector:4318"),
+    ("OTLP_ENDPOINT", "grpc://collector:4317"),
     ("MLFLOW_URI", "mlflow.example:5000"),
     ("MLFLOW_URI", "ftp://mlflow.example"),
     ("MLFLOW_URI", "http://:5000"),
@@ -127,9 +130,15 @@ def test_bad_database_url_is_named_without_its_password(value: str, monkeypatch:
     assert "swordfish" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_mlflow_uri_with_a_password_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLOPS_MLFLOW_URI", "http://admin:swordfish@mlflow.example")
-    with pytest.raises(ConfigError, match="MLOPS_MLFLOW_USERNAME") as caught:
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("MLOPS_MLFLOW_URI", "MLOPS_MLFLOW_USERNAME"), ("MLOPS_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS")],
+)
+def test_address_with_a_password_is_refused_without_showing_it(
+    name: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "http://admin:swordfish@server.example")
+    with pytest.raises(ConfigError, match=remedy) as caught:
         MLOpsConfig.load()
     assert "swordfish" not in "".join(traceback.format_exception(caught.value))
 

@@ -304,6 +304,8 @@ def test_ports_are_recorded_and_kept(installation: Installation) -> None:
     assert all(20100 <= port < 29900 for port in chosen.values())
     assert installation.ports() == chosen
     assert installation.choose_ports(["gateway", "mlflow", "postgres"]) == chosen
+    another = installation.choose_ports(["another"])
+    assert installation.ports() == chosen | another
     assert installation.gateway_url == f"http://127.0.0.1:{chosen['gateway']}"
 
 

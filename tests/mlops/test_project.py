@@ -45,6 +45,7 @@ name = "Digits_2.onnx"
 [quotas]
 max_replicas = 3
 replica_cpus = 1
+replica_memory_mb = 700
 """
 
 
@@ -69,14 +70,14 @@ def test_reads_every_key(tmp_path: Path) -> None:
         data_paths=("data/raw", "labels.csv"),
         data_checks={"data/raw": "whole.checks:logs"},
         models=("digits", "Digits_2.onnx"),
-        quotas=Quotas(max_replicas=3, replica_cpus=1.0),
+        quotas=Quotas(max_replicas=3, replica_cpus=1.0, replica_memory_mb=700),
     )
 
 
 def test_needs_only_a_name(tmp_path: Path) -> None:
     project = read_project(write(tmp_path, head("")))
     assert project == Project(name="digits", namespace="digits", root=tmp_path.resolve())
-    assert project.quotas == Quotas(max_replicas=2, replica_cpus=0.5)
+    assert project.quotas == Quotas(max_replicas=2, replica_cpus=0.5, replica_memory_mb=1024)
 
 
 def test_missing_file_says_what_to_create(tmp_path: Path) -> None:
@@ -173,6 +174,8 @@ def test_data_paths_outside_the_project_are_refused(tmp_path: Path, path: str) -
         "replica_cpus = 0",
         "replica_cpus = nan",
         "replica_cpus = inf",
+        "replica_memory_mb = 0",
+        "replica_memory_mb = 1.5",
     ],
 )
 def test_quotas_that_are_no_amount_are_refused(tmp_path: Path, line: str) -> None:
@@ -218,6 +221,8 @@ def test_a_flavor_is_allowed_by_its_own_name(
         ("files = { net = 'no function' }", "files"),
         ("files = { net = 7 }", "files"),
         ("canary_slower = 0.5", "canary_slower"),
+        ("batch = 8", "batch"),
+        *((f"batch = {{ net = {value} }}", "batch.net") for value in ("0", "65537", "true", "2.0", "'8'")),
     ],
 )
 def test_wrong_settings_of_serving_are_named(tmp_path: Path, line: str, key: str) -> None:
@@ -226,9 +231,11 @@ def test_wrong_settings_of_serving_are_named(tmp_path: Path, line: str, key: str
 
 
 def test_files_and_log_of_serving(tmp_path: Path) -> None:
-    text = "[serving]\nlog_share = 0.25\nlog_days = 7\n[serving.files]\nnet = 'reader.logs:answer'"
+    text = "[serving]\nlog_share = 0.25\nlog_days = 7\nbatch = { net = 64 }\n"
+    text += "[serving.files]\nnet = 'reader.logs:answer'"
     serving = read_project(write(tmp_path, head(text))).serving
     assert (serving.log_share, serving.log_days, serving.files) == (0.25, 7.0, {"net": "reader.logs:answer"})
+    assert serving.batch == {"net": 64}
     with pytest.raises(InvalidName):
         read_project(write(tmp_path, head("[serving.files]\n'../net' = 'reader.logs:answer'")))
 

@@ -15,7 +15,7 @@ from mlops.errors import BackendUnknown, ConfigError, InvalidName, ProjectNotFou
 from mlops.installation import Installation
 from mlops.registry.memory import MemoryRegistry
 from mlops.tracking.memory import MemoryTracker
-from mlops.workspace import Workspace, download_model, recorded_projects
+from mlops.workspace import Workspace, data_of_run, download_model, recorded_projects
 
 
 def installed(home: Path, **settings: object) -> Installation:
@@ -144,6 +144,11 @@ def test_token_is_the_projects_own(installation: Installation, tmp_path: Path) -
     token = installation.make_secret("project.alpha.token")
     installation.make_secret("project.beta.token")
     assert opened.token() == token == opened.token_file.read_text()
+
+
+def test_a_run_that_is_gone_has_no_data(installation: Installation, tmp_path: Path) -> None:
+    workspace(installation, "alpha", tmp_path).save()
+    assert data_of_run(installation.config, "alpha", "gone") == {}
 
 
 def test_download_of_an_unknown_project_is_told(installation: Installation, tmp_path: Path) -> None:

@@ -26,15 +26,18 @@ from mlops.services.supervisor import Supervisor
 
 # A server that answers 200; with an argument, its child holds the port, as MLflow's workers do.
 _SERVER = """
-import http.server, os, socketserver, sys
+import http.server, os, socket, socketserver, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"ok")
     def log_message(self, *args): pass
-if len(sys.argv) > 2 and os.fork():
+if sys.argv[2:] == ["child"] and os.fork():
     os.wait()
     sys.exit(1)
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+inherited = [int(each[5:]) for each in sys.argv if each.startswith("--fd=")]
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler, not inherited)
+for number in inherited:
+    server.socket = socket.socket(fileno=number)
 print("serving", flush=True)
 server.serve_forever()
 """
@@ -132,6 +135,26 @@ def test_killed_process_is_back(tmp_path: Path) -> None:
                 "web", lambda seen: seen["restarts"] == 1 and seen["state"] == "healthy"
             )
             assert again["pid"] != pid
+
+    run(test)
+
+
+def test_callers_of_a_killed_process_with_a_handed_on_socket_wait_and_are_not_turned_away(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        port = free_port()
+        async with supervised(tmp_path, server("web", port, listen_port=port)) as stack:
+            pid = (await stack.healthy("web"))["pid"]
+            assert isinstance(pid, int)
+            os.kill(pid, signal.SIGKILL)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            assert (await asyncio.wait_for(reader.read(), 30)).endswith(b"ok")
+            writer.close()
+            await stack.restarted("web")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
 
     run(test)
 

@@ -21,6 +21,7 @@ from mlops.client import MLOpsClient
 from mlops.entities import Side
 from mlops.errors import DeploymentNotFound, InvalidInput
 from mlops.installation import Installation
+from mlops.services import processes
 from mlops.store.store import Store
 from tests.stack.test_end_to_end import toolkit
 
@@ -120,8 +121,8 @@ def asked_all_the_while(
     digits: MLOpsClient, sample: Any, *, connect_anew: bool = False
 ) -> Iterator[Counter[str]]:
     """Counts what four callers are answered meanwhile: a version, or an error. With `connect_anew` each
-    request has a connection of its own. One that nobody took is counted as `refused`, or as `reset` where
-    it waited in the kernel's queue of a listening socket that closed."""
+    request has a connection of its own. One that is not taken is counted as `refused`, one that ends without
+    an answer as `reset` or `cut`."""
     counts: Counter[str] = Counter()
     stop, lock = threading.Event(), threading.Lock()
     url = f"{digits._gateway.url}/projects/digits/models/digits/predict"
@@ -134,6 +135,8 @@ def asked_all_the_while(
             return "refused"
         except (httpx.ReadError, httpx.WriteError):
             return "reset"
+        except httpx.RemoteProtocolError:
+            return "cut"
         except httpx.TransportError as error:
             return repr(error)
         return answer.headers["X-Model-Version"] if answer.status_code == 200 else answer.text
@@ -216,9 +219,9 @@ def test_mlflows_alias_moves_the_endpoint(digits: MLOpsClient, served_digits: An
 
 def replicas_of(stack: Installation) -> set[str]:
     store = Store(stack.database_url())
-    found = store.deployments.routes()["digits", "digits"].champion.replicas
+    found = store.deployments.routes().get(("digits", "digits"))
     store.close()
-    return {replica.url for replica in found}
+    return set() if found is None else {replica.url for replica in found.champion.replicas}
 
 
 def test_a_replica_killed_under_load_costs_no_request(
@@ -260,8 +263,31 @@ def test_a_restarted_gateway_answers_all_that_it_accepted(
         before = counts[str(version)]
         until(counts, version)
         assert counts[str(version)] > before
-    assert set(counts) <= {str(version), "refused", "reset"}, counts
-    assert counts["reset"] <= 4, "at most one of each caller, at the moment the socket closed"
+    assert set(counts) == {str(version)}, counts
+
+
+def test_a_killed_gateway_costs_what_was_under_way_and_nothing_more(
+    stack: Installation, digits: MLOpsClient, served_digits: Any
+) -> None:
+    version = next(row.version for row in digits.deployments() if row.side is Side.CHAMPION)
+    with asked_all_the_while(digits, served_digits.sample, connect_anew=True) as counts:
+        time.sleep(1)
+        os.kill(int(httpx.get(f"{stack.gateway_url}/health", trust_env=False).json()["pid"]), signal.SIGKILL)
+        until(counts, version)
+    assert set(counts) <= {str(version), "reset", "cut"}, counts
+    assert counts["reset"] + counts["cut"] <= 4, "at most one of each caller"
+
+
+def test_a_killed_ray_costs_no_request(stack: Installation, digits: MLOpsClient, served_digits: Any) -> None:
+    version = next(row.version for row in digits.deployments() if row.side is Side.CHAMPION)
+    with asked_all_the_while(digits, served_digits.sample) as counts:
+        time.sleep(1)
+        processes.end(processes.marked(stack.root, "ray"))
+        time.sleep(0.5)  # what was answered before has arrived
+        waited = until(counts, version, 90)
+        time.sleep(1)
+    assert waited > 1, "Ray takes seconds to come back: they waited for it"
+    assert set(counts) == {str(version)}, counts
 
 
 def test_what_an_endpoint_cannot_do_is_named_by_the_command(

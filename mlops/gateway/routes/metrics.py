@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from mlops.gateway.auth import Caller
 from mlops.platform import Platform
-from mlops.serving.routing import Load
+from mlops.serving.load import Load
 from mlops.store.traffic import EDGES_S
 
 _LABELS = ("project", "model", "version", "side")
@@ -51,23 +51,39 @@ class _Loads(Collector):
         waiting = GaugeMetricFamily(
             "mlops_inferences_under_way", "Inferences that replicas work on now.", labels=_LABELS
         )
+        queue = HistogramMetricFamily(
+            "mlops_inference_queue_seconds", "Time that inferences waited in a replica.", labels=_LABELS
+        )
+        batch = HistogramMetricFamily(
+            "mlops_inference_batch_requests",
+            "Inferences that a call of the model answered.",
+            labels=_LABELS,
+        )
+        refused = CounterMetricFamily(
+            "mlops_inferences_refused",
+            "Inferences refused at once, which would have waited too long.",
+            labels=_LABELS,
+        )
         for load in self.loads:
             of, traffic = load.deployment, load.traffic
             labels = (of.project, of.model, str(of.version), of.side.value)
             requests.add_metric(labels, traffic.requests)
             errors.add_metric(labels, traffic.errors)
-            seconds.add_metric(labels, _cumulated(traffic.latencies), sum_value=load.seconds)
+            seconds.add_metric(labels, _cumulated(EDGES_S, traffic.latencies), sum_value=load.seconds)
             waiting.add_metric(labels, load.under_way)
+            refused.add_metric(labels, load.refused)
+            for family, found in ((queue, load.work.queue), (batch, load.work.batch)):
+                family.add_metric(labels, _cumulated(found.edges, found.counts), sum_value=found.total)
         unlogged = CounterMetricFamily(
             "mlops_inferences_unlogged",
             "Inferences dropped from the log, which could not be written in time.",
         )
         unlogged.add_metric([], self.unlogged)
-        yield from (requests, errors, seconds, waiting, unlogged)
+        yield from (requests, errors, seconds, waiting, refused, queue, batch, unlogged)
 
 
-def _cumulated(counts: Sequence[int]) -> list[tuple[str, float]]:
-    ends = [*(str(edge) for edge in EDGES_S), "+Inf"]
+def _cumulated(edges: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    ends = [*(str(edge) for edge in edges), "+Inf"]
     total, buckets = 0, []
     for end, count in zip(ends, counts, strict=True):
         total += count

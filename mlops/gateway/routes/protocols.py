@@ -14,8 +14,9 @@ from mlops.errors import Forbidden, InvalidInput, MLOpsError, Unauthorized
 from mlops.gateway.asking import ask
 from mlops.gateway.errors import error_response, status_of
 from mlops.platform import Platform
+from mlops.serving.connections import Answer
 from mlops.serving.headers import HEADER_LENGTH
-from mlops.serving.routing import Answer
+from mlops.serving.v2_errors import error_body
 
 _DISTRIBUTION = "efficientai-toolkit"
 
@@ -140,6 +141,4 @@ def _refused(error: MLOpsError) -> JSONResponse:
 
 
 def _told(status: int, error: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
-    """An error as the protocol has it: one text."""
-    text = f"{error['message']} → {error['remedy']}" if error.get("remedy") else error["message"]
-    return JSONResponse({"error": text}, status, headers=headers)
+    return JSONResponse(error_body(error), status, headers=headers)

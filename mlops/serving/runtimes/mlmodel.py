@@ -10,6 +10,12 @@ import yaml
 
 from .signature import Signature, parse
 
+DATA_FLAVORS = ("onnx", "mlx", "coreml")
+"""Those that are data alone, each with a runtime here, in the order in which a model's are taken. Every other
+one may run code when it is loaded."""
+PYFUNC = "python_function"
+"""The flavor by which MLflow loads any model of its own."""
+
 
 @dataclass(frozen=True)
 class MLModel:
@@ -20,6 +26,11 @@ class MLModel:
     inputs: Signature | None
     outputs: Signature | None
     run_id: str = ""
+
+    @property
+    def runtime(self) -> str:
+        """The flavor by which it is opened."""
+        return next((flavor for flavor in DATA_FLAVORS if flavor in self.flavors), PYFUNC)
 
     def file(self, relative: str) -> Path:
         """A file that `MLmodel` names; raises `ValueError` when it lies outside the folder."""

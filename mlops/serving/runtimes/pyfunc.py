@@ -12,10 +12,15 @@ from .runtime import Runtime
 from .signature import Array, Signature
 
 
-def open_pyfunc(model: MLModel) -> Runtime:
-    """Load the model; raises `ValueError` where it has no signature to check against."""
+def open_pyfunc(model: MLModel, threads: int) -> Runtime:
+    """Load the model, a torch module with `threads` for one answer; raises `ValueError` where it has no
+    signature to check against."""
     if model.inputs is None:
         raise ValueError("the model has no signature: log it with an input example")
+    if "pytorch" in model.flavors:
+        import torch
+
+        torch.set_num_threads(threads)
     import mlflow.pyfunc
 
     return PyFuncRuntime(mlflow.pyfunc.load_model(str(model.folder)), model.inputs, model.outputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
@@ -32,6 +34,10 @@ def test_answers_errors_and_latencies_are_counted(alpha: TestClient, serve, repl
     assert found["mlops_inference_seconds_count", "alpha"] == 4
     assert 0 < found["mlops_inference_seconds_sum", "alpha"] < 60
     assert found["mlops_inferences_under_way", "alpha"] == 0
+    answered = 2  # by the model; the stand-in says it waited 4 ms each, three in a call
+    assert found["mlops_inference_queue_seconds_count", "alpha"] == answered
+    assert found["mlops_inference_queue_seconds_sum", "alpha"] == pytest.approx(0.004 * answered)
+    assert found["mlops_inference_batch_requests_sum", "alpha"] == 3 * answered
     labels = 'model="depth",project="alpha",side="champion",version="4"'
     assert f"mlops_inferences_total{{{labels}}} 4.0" in alpha.get("/metrics").text
 
@@ -52,6 +58,8 @@ def test_what_is_undeployed_goes(alpha: TestClient, serve, replica_server, store
     serve("alpha", "depth", replica_server().url)
     alpha.post(PREDICT.format(project="alpha"), json={"inputs": {"x": [1]}})
     store.deployments.want_removal("alpha", "depth")
-    alpha.post(PREDICT.format(project="alpha"), json={"inputs": {"x": [1]}})  # asks the database anew
+    deadline = time.monotonic() + 30
+    while alpha.post(PREDICT.format(project="alpha"), json={"inputs": {"x": [1]}}).status_code != 404:
+        assert time.monotonic() < deadline, "the news has not come"
     with pytest.raises(KeyError):
         read(alpha)["mlops_inferences_total", "alpha"]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +76,157 @@ def save_sklearn(folder: Path) -> Path:
         serialization_format="cloudpickle",
     )
     return folder
+
+
+def save_mlx(folder: Path) -> Path:
+    """The same line as a module of MLX, exported."""
+    import mlx.core as mx
+    import mlx.nn as nn
+
+    line = nn.Linear(3, 1)
+    line.weight, line.bias = mx.array(WEIGHTS.T), mx.zeros((1,))
+    return save_mlx_callable(line, {"x": np.eye(3, dtype=np.float32)}, folder, outputs={"y": None})
+
+
+def save_mlx_callable(
+    model: object, example: object, folder: Path, *, outputs: dict[str, None] | None = None
+) -> Path:
+    """A callable's graph as `client.log_model` writes it; `outputs` are named as there."""
+    from mlflow.models import Model
+
+    from mlops.registry.mlx import own_folder
+    from mlops.registry.signature import signature_of
+
+    with tempfile.TemporaryDirectory() as scratch:
+        own_folder(
+            model,
+            Path(scratch),
+            signature=signature_of(model, example, None),
+            input_example=example,
+            output_example=outputs,
+        ).save_model(str(folder), Model(), ["mlx"])
+    return folder
+
+
+def save_coreml(folder: Path) -> Path:
+    """The same line as a Core ML package for 1 to 16 rows."""
+    from mlflow.models import Model
+
+    from mlops.registry.coreml import own_folder
+
+    with coreml_package() as path:
+        own_folder(path, path.parent).save_model(str(folder), Model(), ["coremltools"])
+    return folder
+
+
+def coreml_line() -> Any:
+    """A coremltools MLModel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = _coreml_line()
+        gc.collect()  # the converter leaves folders to the collector
+    return model
+
+
+def _coreml_line() -> Any:
+    from mlops.registry.coreml import tools
+
+    ct = tools()
+    from coremltools.converters.mil import Builder
+    from coremltools.converters.mil.mil import get_new_symbol
+
+    rows = Builder.TensorSpec(shape=(get_new_symbol(), 3))
+
+    @Builder.program(input_specs=[rows], opset_version=ct.target.macOS14)
+    def line(x):  # type: ignore[no-untyped-def]
+        return Builder.matmul(x=x, y=WEIGHTS, name="y")
+
+    return ct.convert(
+        line,
+        convert_to="mlprogram",
+        inputs=[ct.TensorType(name="x", shape=ct.Shape((ct.RangeDim(1, 16, default=1), 3)))],
+        minimum_deployment_target=ct.target.macOS14,
+        compute_precision=ct.precision.FLOAT32,
+        skip_model_load=True,
+    )
+
+
+@contextmanager
+def coreml_package() -> Iterator[Path]:
+    """That model's package, on disk as long as the context."""
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(scratch) / "line.mlpackage"
+        coreml_line().save(str(path))
+        gc.collect()
+        yield path
+
+
+def save_registered(flavor: str, folder: Path) -> Path:
+    """The same line as `client.log_model` writes it in the flavor (torch, sklearn)."""
+    from mlflow.models import infer_signature
+
+    from mlops.registry.flavors import flavor_of
+
+    chosen = flavor_of(flavor)
+    example = np.eye(3, dtype=np.float32)
+    import_module(chosen.module).save_model(
+        _line_of(flavor, example),
+        str(folder),
+        signature=infer_signature(example, example @ WEIGHTS),
+        pip_requirements=[f"{name}=={version(name)}" for name in chosen.requirements],
+        **chosen.options,
+    )
+    return folder
+
+
+def _line_of(flavor: str, example: np.ndarray) -> object:
+    if flavor == "torch":
+        import torch
+
+        line = torch.nn.Linear(3, 1, bias=False)
+        line.weight.data = torch.tensor(WEIGHTS.T)
+        return line
+    from sklearn.linear_model import LinearRegression
+
+    return LinearRegression(fit_intercept=False).fit(example, example @ WEIGHTS)
+
+
+def save_pyfunc(folder: Path) -> Path:
+    """The same line as any Python model that MLflow takes."""
+    import mlflow.pyfunc
+    from mlflow.models import infer_signature
+
+    class Line(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return {"y": model_input["x"] @ [[1.0], [10.0], [100.0]]}
+
+    example = {"x": np.eye(3, dtype=np.float32)}
+    mlflow.pyfunc.save_model(
+        str(folder),
+        python_model=Line(),
+        signature=infer_signature(example, {"y": example["x"] @ WEIGHTS}),
+        pip_requirements=["cloudpickle"],
+    )
+    return folder
+
+
+def opened(bento: Path, home: Path, program: str) -> str:
+    """What a program prints last in a process of its own, with the Bento's service in `model`."""
+    opening = (
+        "import sys; from pathlib import Path; from mlops.serving.bento import open_service\n"
+        "model = open_service(Path(sys.argv[1]), 1)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", opening + program, str(bento)],
+        env={**os.environ, **environment(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip().splitlines()[-1]
 
 
 def package(model: Path, home: Path, **order: object) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ import pytest
 from mlops.serving.canary import CanaryRule, verdict
 from mlops.store.traffic import Traffic
 
-RULE = CanaryRule()
+RULE = CanaryRule(min_requests=100, more_errors=0.02, slower=1.5)
 
 
 def traffic(requests: int, errors: int = 0, *, seconds: float = 0.004, seed: int = 0) -> Traffic:

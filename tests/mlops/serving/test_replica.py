@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -69,6 +73,43 @@ def test_a_file_is_answered_whole(kind: str) -> None:
         assert as_usual.json()["outputs"]["sum"] == [3.0]
 
 
+class Slow(Sum):
+    """Holds its first call back until it is let go; notes the rows of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def run(self, arrays: Any) -> dict[str, Any]:
+        self.calls.append(len(arrays["x"]))
+        self.begun.set()
+        assert self.let_go.wait(30)
+        return super().run(arrays)
+
+
+@pytest.mark.parametrize("max_batch", [1, 64])
+def test_requests_that_wait_are_answered_by_one_call_where_the_model_takes_batches(max_batch: int) -> None:
+    model = Slow()
+    app = create_app(model, ReplicaOptions(secret=SECRET, concurrency=1, max_batch=max_batch))
+    with TestClient(app, headers=HEADERS) as client, ThreadPoolExecutor(6) as pool:
+
+        def ask(value: int) -> httpx.Response:
+            return client.post("/predict", json={"inputs": {"x": [[value, 1]]}})
+
+        first = pool.submit(ask, 0)
+        assert model.begun.wait(30)
+        others = [pool.submit(ask, value) for value in range(1, 6)]
+        time.sleep(1)  # they are read and wait for the model
+        model.let_go.set()
+        answers = [each.result() for each in (first, *others)]
+    assert [answer.json()["outputs"]["sum"] for answer in answers] == [[value + 1.0] for value in range(6)]
+    assert model.calls == ([1, 5] if max_batch > 1 else [1] * 6)
+    waited, together = zip(*(answer.headers["X-MLOps-Work"].split() for answer in answers), strict=True)
+    assert list(together) == ["1", *["5" if max_batch > 1 else "1"] * 5]
+    assert float(waited[0]) < 0.5 < float(waited[1])
+
+
 @pytest.mark.parametrize(
     ("body", "status", "kind", "message"),
     [
@@ -98,7 +139,7 @@ def client() -> Iterator[TestClient]:
 
 
 def test_the_secret_is_not_in_what_is_printed_of_an_order() -> None:
-    order = ReplicaOrder("/bento", ReplicaOptions(secret=SECRET), loopback=True)
+    order = ReplicaOrder("/bento", ReplicaOptions(secret=SECRET), memory_mb=500, loopback=True)
     assert SECRET not in repr(order)
 
 

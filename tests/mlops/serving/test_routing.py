@@ -148,6 +148,115 @@ def test_no_answer_is_unavailable_within_the_deadline(running, replica_server, s
     asyncio.run(scenario())
 
 
+def test_a_request_waits_for_the_replica_that_comes_back(running, replica_server, serve, store) -> None:
+    old = replica_server()
+    deployment = serve("alpha", "depth", old.url)
+    old.stop()
+
+    async def scenario() -> None:
+        async with running() as router:
+            accepted = [asyncio.create_task(router.infer("alpha", "depth", BODY)) for _ in range(20)]
+            await _until(lambda: router._waiting == 20)
+            store.deployments.set_replicas(deployment, [])  # as the worker does when Ray was restarted
+            await _until(lambda: not router.replicas("alpha", "depth"))
+            accepted += [asyncio.create_task(router.infer("alpha", "depth", BODY)) for _ in range(20)]
+            await _until(lambda: router._waiting == 40)
+            store.deployments.set_replicas(deployment, [replica_server().url])
+            assert {answer.status for answer in await asyncio.gather(*accepted)} == {200}
+            assert (router._waiting, router._waiting_bytes) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_as_many_wait_as_may_and_the_others_are_told_at_once(
+    running, replica_server, serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlops.serving.routing._MOST_WAITING", 2)
+    dead = replica_server()
+    serve("alpha", "depth", dead.url)
+    dead.stop()
+
+    async def scenario() -> None:
+        async with running(deadline_s=3) as router:
+            accepted = [asyncio.create_task(router.infer("alpha", "depth", BODY)) for _ in range(2)]
+            await _until(lambda: router._waiting == 2)
+            with pytest.raises(ServiceUnavailable, match="none of its 1 replicas can be reached"):
+                await asyncio.wait_for(router.infer("alpha", "depth", BODY), 2)
+            found = await asyncio.gather(*accepted, return_exceptions=True)
+            assert all("no answer within 3 s" in str(error) for error in found)
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_ends_replicas_is_given_up(running, replica_server, serve) -> None:
+    replicas = [replica_server(), replica_server()]
+    serve("alpha", "depth", *(replica.url for replica in replicas))
+    body = json.dumps({"inputs": {"x": [1], "cut": 1}}).encode()
+
+    async def scenario() -> None:
+        async with running() as router:
+            with pytest.raises(ServiceUnavailable, match="3 of its replicas ended, or hung up, over this"):
+                await asyncio.wait_for(router.infer("alpha", "depth", body), 10)
+
+    asyncio.run(scenario())
+    assert sum(len(replica.requests) for replica in replicas) == 3
+
+
+def test_what_cannot_be_answered_in_time_is_refused_at_once(running, replica_server, serve) -> None:
+    replica = replica_server()
+    serve("alpha", "depth", replica.url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            await router.infer("alpha", "depth", BODY)
+            replica.delay_s = 1.0
+
+            def ask(deadline_s: float = 60.0) -> asyncio.Task[object]:
+                return asyncio.create_task(router.infer("alpha", "depth", BODY, deadline_s=deadline_s))
+
+            found = await asyncio.gather(*(ask() for _ in range(70)), return_exceptions=True)
+            refused = [each for each in found if isinstance(each, ServiceUnavailable)]
+            assert len(refused) == 6, "a replica holds 64"
+            assert "more requests wait for it than it can answer in time" in str(refused[0])
+            (load,) = router.loads()
+            assert (load.refused, load.traffic.requests, load.under_way) == (6, 65, 0)
+            load._pace = 0.1  # as if it answered one at a time
+            found = await asyncio.gather(*(ask(2.0) for _ in range(20)), return_exceptions=True)
+            assert [isinstance(each, ServiceUnavailable) for each in found] == [False] * 11 + [True] * 9
+
+    asyncio.run(scenario())
+
+
+def test_one_slow_answer_does_not_close_the_door(running, replica_server, serve) -> None:
+    replica = replica_server()
+    serve("alpha", "depth", replica.url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            await router.infer("alpha", "depth", BODY)
+            router.loads()[0]._pace = 1000.0
+            for _ in range(100):
+                await asyncio.gather(
+                    *(router.infer("alpha", "depth", BODY, deadline_s=5.0) for _ in range(4))
+                )
+            assert router.loads()[0]._pace < 0.1
+
+    asyncio.run(scenario())
+
+
+def test_a_replica_that_takes_no_more_is_no_reason_to_wait(running, replica_server, serve) -> None:
+    busy = replica_server()
+    busy.status = 503
+    serve("alpha", "depth", busy.url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            with pytest.raises(ServiceUnavailable, match="none of its 1 replicas takes more for now"):
+                await asyncio.wait_for(router.infer("alpha", "depth", BODY), 5)
+
+    asyncio.run(scenario())
+
+
 def test_callers_error_passes_and_a_broken_replica_does_not(running, replica_server, serve) -> None:
     serve("alpha", "depth", replica_server().url)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 
@@ -97,7 +98,7 @@ def move(mlflow_database: mlflow.MlflowClient, mlflow_database_url: str) -> Call
 def test_the_alias_promotes_what_runs_and_deploys_what_does_not(
     store: Store, beside: tuple[int, int], move, mlflow_database_url: str
 ) -> None:
-    follower = AliasFollower(store, mlflow_database_url)
+    follower = AliasFollower(store, mlflow_database_url, calm_s=0)
     move("depth", 1)
     assert follower.look() == 0, "it serves"
     move("depth", 2)
@@ -112,7 +113,7 @@ def test_the_alias_promotes_what_runs_and_deploys_what_does_not(
     assert follower.look() == 1
     assert store.deployments.routes()["alpha", "depth"].champion.deployment.version == 2
     move("depth", 3)
-    assert AliasFollower(store, mlflow_database_url).look() == 1, "another worker goes on"
+    assert AliasFollower(store, mlflow_database_url, calm_s=0).look() == 1, "another worker goes on"
     wanted = store.deployments.all("alpha")[0]
     assert (wanted.version, wanted.state, wanted.side) == (3, DeploymentState.PENDING, Side.CHAMPION)
     assert follower.look() == 0
@@ -125,7 +126,7 @@ def test_the_alias_promotes_what_runs_and_deploys_what_does_not(
 
 
 def test_our_own_commands_are_not_done_twice(store: Store, beside, move, mlflow_database_url: str) -> None:
-    follower = AliasFollower(store, mlflow_database_url)
+    follower = AliasFollower(store, mlflow_database_url, calm_s=0)
     move("depth", 1)
     follower.look()
     store.deployments.promote("alpha", "depth")
@@ -137,9 +138,27 @@ def test_our_own_commands_are_not_done_twice(store: Store, beside, move, mlflow_
     assert follower.look() == 0
 
 
+def test_two_commands_close_together_are_not_undone(
+    store: Store, beside: tuple[int, int], move, mlflow_database_url: str
+) -> None:
+    follower = AliasFollower(store, mlflow_database_url, calm_s=1.0)
+    move("depth", 1)
+    follower.look()
+    store.deployments.promote("alpha", "depth", 2)
+    move("depth", 2)
+    store.deployments.rollback("alpha", "depth")
+    assert follower.look() == 0, "the rollback has not moved the alias yet"
+    move("depth", 1)
+    time.sleep(1.1)
+    assert follower.look() == 0
+    assert store.deployments.routes()["alpha", "depth"].champion.deployment.version == 1
+    move("depth", 2)
+    assert follower.look() == 1, "another's wish, of a champion that was left alone for long enough"
+
+
 def test_models_that_are_not_served_stay_so(store: Store, add_project, move, mlflow_database_url) -> None:
     add_project("alpha")
-    follower = AliasFollower(store, mlflow_database_url)
+    follower = AliasFollower(store, mlflow_database_url, calm_s=0)
     model = uuid.uuid4().hex
     move(model, 1)
     follower.look()
