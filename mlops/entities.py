@@ -214,6 +214,10 @@ class Side(StrEnum):
     PREVIOUS = "previous"
 
 
+MAX_REPLICAS = 64
+"""Of one deployment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """A model version that serves, or is on its way there."""

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mlops.config import MLOpsConfig
 from mlops.entities import (
+    MAX_REPLICAS,
     Deployment,
     DeploymentState,
     Inference,
@@ -41,7 +42,6 @@ from mlops.tracking.results import MetricHistory
 
 log = logging.getLogger(__name__)
 
-MAX_REPLICAS = 64
 MOST_INFERENCES = 10_000
 """That are read at a time."""
 _PREPARE_PAUSE_S = 0.5

@@ -9,13 +9,11 @@ import typer
 
 from mlops.cli.context import admin_gateway, installation, project_name
 from mlops.cli.output import Json, ProjectOption, emit, emit_table, say
-from mlops.entities import Side
+from mlops.entities import MAX_REPLICAS, Side
 from mlops.errors import InvalidInput
 
 if TYPE_CHECKING:
     from mlops.client import MLOpsClient
-
-_MOST_REPLICAS = 64
 
 Why = Annotated[str, typer.Option(help="The reason, for the audit.")]
 
@@ -23,9 +21,9 @@ Why = Annotated[str, typer.Option(help="The reason, for the audit.")]
 def _replicas(text: str) -> int | tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,2})(?:\.\.([0-9]{1,2}))?", text)
     least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= least <= most <= _MOST_REPLICAS:
+    if not 1 <= least <= most <= MAX_REPLICAS:
         raise typer.BadParameter(
-            f"{text!r} is neither a number from 1 to {_MOST_REPLICAS} nor two, as in 1..4."
+            f"{text!r} is neither a number from 1 to {MAX_REPLICAS} nor two, as in 1..4."
         )
     return least if least == most else (least, most)
 

@@ -10,6 +10,8 @@ from starlette.types import Receive
 
 T = TypeVar("T")
 
+_SOON_S = 0.05
+
 
 class CallerGone(Exception):
     """The caller hung up: nobody reads an answer."""
@@ -20,14 +22,19 @@ async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
 
     `receive` is the request's, after its body was read; Starlette itself lets such work run on."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(receive))
+    gone: asyncio.Future[None] | None = None
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        # Most work is done before it is worth listening, which costs as much as a small model.
+        await asyncio.wait({task}, timeout=_SOON_S)
+        if not task.done():
+            gone = asyncio.ensure_future(_gone(receive))
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise CallerGone
         return task.result()
     finally:
-        gone.cancel()
+        if gone is not None:
+            gone.cancel()
         task.cancel()
 
 

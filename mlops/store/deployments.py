@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -19,12 +19,11 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from mlops.entities import Deployment, DeploymentState, Endpoint, Replica, Side, Target
 from mlops.errors import DeploymentNotFound, InvalidInput
 from mlops.store.notify import DEPLOYMENTS, ROUTES
-from mlops.store.tables import deployments, followed_aliases, projects, replicas
+from mlops.store.tables import deployments, projects, replicas
 
 _GOING = (DeploymentState.STOPPING.value, DeploymentState.FAILED.value)
 
@@ -293,28 +292,6 @@ class Deployments:
                 )
             _notify(connection, ROUTES)
             return True
-
-    def followed(self) -> dict[tuple[str, str], int]:
-        """(project, model) -> the stamp of MLflow's alias `champion` at the last look."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(followed_aliases))
-            return {(row.project, row.model): row.stamp for row in rows}
-
-    def follow(self, moved: Mapping[tuple[str, str], int]) -> None:
-        """Remember the stamps of the aliases `champion` that were looked at."""
-        if not moved:
-            return
-        put = upsert(followed_aliases)
-        with self._engine.begin() as connection:
-            connection.execute(
-                put.on_conflict_do_update(
-                    index_elements=["project", "model"], set_={"stamp": put.excluded.stamp}
-                ),
-                [
-                    {"project": project, "model": model, "stamp": stamp}
-                    for (project, model), stamp in moved.items()
-                ],
-            )
 
     def routes(self) -> dict[tuple[str, str], Endpoint]:
         """(project, model) -> what answers there: of each side the newest deployment that runs and has

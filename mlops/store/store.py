@@ -6,6 +6,7 @@ from sqlalchemy import ExceptionContext, event, text
 from sqlalchemy.exc import OperationalError
 
 from mlops.errors import ServiceUnavailable
+from mlops.store.aliases import FollowedAliases
 from mlops.store.audit import Audit
 from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
@@ -26,6 +27,7 @@ class Store:
         self.projects = Projects(self._engine)
         self.tokens = Tokens(self._engine)
         self.deployments = Deployments(self._engine)
+        self.aliases = FollowedAliases(self._engine)
         self.runs = Runs(self._engine)
         self.audit = Audit(self._engine)
         self.traffic = TrafficLog(self._engine)

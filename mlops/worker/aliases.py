@@ -55,7 +55,7 @@ class AliasFollower:
         if not projects:
             return 0
         now = self._read([each.project_name for each in projects], [each.namespace for each in projects])
-        before = self._store.deployments.followed()
+        before = self._store.aliases.stamps()
         changed = {key: alias for key, alias in now.items() if before.get(key) != alias.stamp}
         champions = {
             (row.project, row.model): row
@@ -64,7 +64,7 @@ class AliasFollower:
         }
         moved = {key: alias for key, alias in changed.items() if self._is_calm(key, champions.get(key))}
         wishes = sum(self._follow(champions.get(key), *key, alias.version) for key, alias in moved.items())
-        self._store.deployments.follow({key: alias.stamp for key, alias in moved.items()})
+        self._store.aliases.put({key: alias.stamp for key, alias in moved.items()})
         return wishes
 
     def _is_calm(self, key: Key, champion: Deployment | None) -> bool:

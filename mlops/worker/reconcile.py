@@ -25,7 +25,7 @@ START_TIMEOUT_S = 180.0
 PACKAGE_AGAIN_S, PACKAGE_FOR_S = 2.0, 300.0
 """Between two tries, and at most, while a service that packaging needs does not answer."""
 ROOM_AFTER_S = 20.0
-"""A deployment that waits longer without a replica may lack cores: previous champions make room."""
+"""A deployment that waits longer for its replicas may lack cores: previous champions make room."""
 
 _SERVING = (DeploymentState.STARTING, DeploymentState.RUNNING)
 _MOVING = (
@@ -189,7 +189,8 @@ class Reconciler:
         self.moving = True
         first = self._since.setdefault(row.id, time.monotonic())
         waited = time.monotonic() - first
-        if waited > self._room_after and not served.urls and row.side is not Side.PREVIOUS:
+        lacks = len(served.urls) < row.replicas
+        if waited > self._room_after and lacks and row.side is not Side.PREVIOUS:
             self._deployments.make_room()
         if row.state is DeploymentState.STARTING and waited > self._start_timeout:
             self._failed(row, f"not up after {self._start_timeout:g} s\n{served.error}".strip())

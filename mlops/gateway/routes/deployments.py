@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlops.entities import Deployment, Side
+from mlops.entities import MAX_REPLICAS, Deployment, Side
 from mlops.gateway.auth import Caller
-from mlops.platform import MAX_REPLICAS, Platform
+from mlops.platform import Platform
 
 Weight = Annotated[int, Field(ge=0, le=100)]
 Version = Annotated[int, Field(ge=1, lt=2**31)]

@@ -55,7 +55,7 @@ def test_commands_are_these() -> None:
         *("mlops:setup", "mlops:start", "mlops:stop", "mlops:restart"),
         *("mlops:status", "mlops:logs", "mlops:doctor", "mlops:dashboard"),
         *("mlops:register", "mlops:projects"),
-        *("mlops:deploy", "mlops:undeploy", "mlops:list-deployments", "mlops:inferences"),
+        *("mlops:deploy", "mlops:undeploy", "mlops:list-deployments", "mlops:inferences", "mlops:export"),
         *("mlops:promote", "mlops:rollback", "mlops:canary"),
         *("mlops:dvc-add", "mlops:dvc-push", "mlops:dvc-pull", "mlops:dvc-status", "mlops:dvc-checkout"),
         *("mlops:gc", "mlops:lineage"),

@@ -154,6 +154,31 @@ def test_a_failed_replica_does_not_take_the_others_down(
     world.step_until(lambda: not world.store.deployments.all("drilling")[0].error)
 
 
+def test_a_further_replica_without_a_core_makes_the_previous_version_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.store.deployments.want("drilling", "depth", 1, 1)
+    world.until(first, DeploymentState.RUNNING)
+    second = world.store.deployments.want("drilling", "depth", 2, 1)
+    world.until(second, DeploymentState.RUNNING)
+    assert world.side(first) is Side.PREVIOUS
+    told = world.server.served
+
+    def crowded() -> dict[int, Served]:
+        """As Ray says it while the previous version has the core that is wanted."""
+        found = told()
+        if first.id in found and second.id in found:
+            found[second.id] = Served(Phase.STARTING, found[second.id].urls[:1], "no core is free")
+        return found
+
+    monkeypatch.setattr(world.server, "served", crowded)
+    monkeypatch.setattr(world.reconciler, "_room_after", 0.3)
+    world.store.deployments.want("drilling", "depth", 2, 2)
+    world.until(first, None)
+    world.step_until(lambda: len(world.replicas()) == 2)
+    assert world.state(second) is DeploymentState.RUNNING
+
+
 def test_a_newer_version_takes_over_and_one_that_fails_does_not(world: World) -> None:
     first = world.store.deployments.want("drilling", "depth", 1, 1)
     world.until(first, DeploymentState.RUNNING)
