@@ -100,16 +100,35 @@ def cluster() -> Iterator[Cluster]:
 
 
 def test_replicas_on_several_nodes_answer(cluster: Cluster, bento: Path) -> None:  # noqa: F811
-    server = RayModelServer(cluster.address, token=cluster.token, secret=SECRET, installation="ours")
+    # A process keeps what Ray took from the environment at its first session: this one has another kind.
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, cluster.address, str(bento)],
+        input=cluster.token,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == set(NODES)
+
+
+def drive(address: str, token: str, bento: Path) -> None:  # noqa: F811
+    """Deploy two replicas, ask each, and print on which nodes they are."""
+    server = RayModelServer(address, token=token, secret=SECRET, installation="ours")
     try:
         server.deploy(a_deployment(1, replicas=2), bento, ReplicaLimits(cpus=0.8, memory_mb=700))
-        served = wait(server, 1, Phase.RUNNING, 90)
+        served = wait(server, 1, Phase.RUNNING, 120)
         assert served is not None
-        assert {urlsplit(url).hostname for url in served.urls} == set(NODES)
         for url in served.urls:
             assert httpx.post(f"{url}/predict", json=ROWS, headers=HEADERS).json() == ANSWER
             assert httpx.post(f"{url}/predict", json=ROWS).status_code == 401
+        print(*(urlsplit(url).hostname for url in served.urls))
         server.remove(1)
         wait(server, 1, None)
     finally:
         server.close()
+
+
+if __name__ == "__main__":
+    drive(sys.argv[1], sys.stdin.read(), Path(sys.argv[2]))
