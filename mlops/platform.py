@@ -329,14 +329,15 @@ class Platform:
         headers: Mapping[str, str] | None = None,
         version: int | None = None,
         deadline_s: float | None = None,
+        arrived: float | None = None,
     ) -> Answer:
         """Have the model answer, by the protocol of a replica's `path`; `caller` sticks to its side of a
-        canary, a `version` answers alone, and after `deadline_s` an answer is of no more use. Raises what
-        `Router.infer` does."""
+        canary, a `version` answers alone, and `deadline_s` after it `arrived` an answer is of no more use.
+        Raises what `Router.infer` does."""
         _check_names(project, model)
         return await self._router.infer(
             project, model, body, request_id=request_id, caller=caller,
-            path=path, headers=headers, version=version, deadline_s=deadline_s,
+            path=path, headers=headers, version=version, deadline_s=deadline_s, arrived=arrived,
         )  # fmt: skip
 
     async def signatures(self, project: str) -> list[tuple[Deployment, dict[str, Any]]]:

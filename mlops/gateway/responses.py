@@ -5,10 +5,10 @@ Also the last resort: a fault of ours becomes a 500 in the one shape, with its t
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
-import time
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,7 +34,8 @@ _RAW = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEAD
 
 
 class Responses:
-    """The outermost ASGI middleware; puts `request_id`, and when it `arrived`, into the request's state."""
+    """The outermost ASGI middleware; puts `request_id`, and when it `arrived` by the loop's clock, into the
+    request's state."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,7 +47,7 @@ class Responses:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope.setdefault("state", {}).update(request_id=request_id, arrived=time.monotonic())
+        scope.setdefault("state", {}).update(request_id=request_id, arrived=asyncio.get_running_loop().time())
         started = False
 
         async def stamped(message: Message) -> None:

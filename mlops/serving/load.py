@@ -35,14 +35,14 @@ class Load:
     """Running mean of an answer's latency divided by the requests under way as it began: by Little's law, the
     seconds from one answer to the next while some wait."""
 
-    def takes(self, deadline_s: float, replicas: int) -> bool:
-        """Whether one more request is likely to be answered in time. What cannot be is better refused at once
-        than computed for nobody."""
+    def takes(self, left_s: float, replicas: int) -> bool:
+        """Whether one more request is likely to be answered in the time that it has left. What cannot be is
+        better refused at once than computed for nobody."""
         if self.under_way < _ALWAYS_A_REPLICA * replicas:
             return True
         if self.under_way >= MAX_ONGOING * replicas:
             return False
-        return self.under_way * self._pace <= _SHARE * deadline_s
+        return self.under_way * self._pace <= _SHARE * left_s
 
     @contextmanager
     def aside(self) -> Iterator[None]:

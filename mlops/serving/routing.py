@@ -57,6 +57,8 @@ Routes = dict[Key, Endpoint]
 class _Asked:
     """One deployment's part in a request."""
 
+    load: Load | None = None
+    """None for a question about the model itself."""
     answer: Answer | None = None
 
     @property
@@ -142,10 +144,12 @@ class Router:
         headers: Mapping[str, str] | None = None,
         version: int | None = None,
         deadline_s: float | None = None,
+        arrived: float | None = None,
     ) -> Answer:
         """Have a replica answer `{"inputs": …}` with `{"outputs": …}`, or what else it takes at `path`, with
         `headers` beside the body. With a `version`, the champion or canary of that version answers alone. The
-        deadline may be sooner than the router's.
+        deadline may be sooner than the router's, and counts from when the request `arrived`, by the loop's
+        clock; from now without that.
 
         A canary answers its share of the callers: the same `caller` always or never, callers without a name
         by chance. Where it fails, the champion answers. A shadow is asked, too, and not waited for.
@@ -155,7 +159,7 @@ class Router:
         An error of the caller's (4xx, in the one shape) is an `Answer`.
         """
         deadline_s = min(self._deadline_s, deadline_s or self._deadline_s)
-        until = asyncio.get_running_loop().time() + deadline_s
+        until = (asyncio.get_running_loop().time() if arrived is None else arrived) + deadline_s
         of_model = path in _QUESTIONS
         request = Question(body, request_id, deadline_s, until, path, headers or _JSON, of_model=of_model)
         try:
@@ -170,7 +174,7 @@ class Router:
                 return await self._champion(_of_version(endpoint, version), request)
             return await self._infer(endpoint, request, caller)
         except TimeoutError:
-            raise _unavailable(model, f"no answer within {deadline_s:.3g} s") from None
+            raise _unavailable(model, f"no answer within {deadline_s:g} s") from None
 
     async def reload(self) -> None:
         """Read the routes anew; raises `ServiceUnavailable` and keeps the old ones without Postgres.
@@ -209,8 +213,9 @@ class Router:
                     with contextlib.suppress(ServiceUnavailable):
                         await self.reload()
                     answer = await self._connections.answer_of(self._moved(target), request, tried)
-                if answer is None and not request.of_model and (request.waited or not tried.busy):
-                    answer = await self._later(target, request, tried)
+                if answer is None and asked.load is not None and (request.waited or not tried.busy):
+                    with asked.load.aside():
+                        answer = await self._later(target, request, tried)
             if answer is None:
                 raise _unavailable(deployment.model, _told(tried))
             asked.answer = answer
@@ -219,7 +224,7 @@ class Router:
     async def _later(self, target: Target, request: Question, tried: Tried) -> Answer | None:
         """The answer of a replica that comes back, as after a restart of Ray: what was accepted is not lost.
         None where as many as may wait for one already, or the request itself seems to end replicas."""
-        with self._place(request) as has_place, self._load_of(target).aside():
+        with self._place(request) as has_place:
             while has_place and tried.cuts < MOST_CUTS:
                 await asyncio.sleep(_LOOK_AGAIN_S)
                 tried.urls.clear()
@@ -291,7 +296,8 @@ class Router:
         if request.waited or request.of_model:
             return True
         load = self._load_of(target)
-        admitted = load.takes(request.deadline_s, len(target.replicas))
+        left_s = request.until - asyncio.get_running_loop().time()
+        admitted = load.takes(left_s, len(target.replicas))
         load.refused += not admitted
         return admitted
 
@@ -299,11 +305,11 @@ class Router:
     def _counted(self, target: Target, request: Question) -> Iterator[_Asked]:
         """Count, and log, what is answered inside, and how long it takes; a caller that hangs up is not
         counted, nor is a question about the model itself."""
-        asked, began = _Asked(), time.perf_counter()
         if request.of_model:
-            yield asked
+            yield _Asked()
             return
         load = self._load_of(target)
+        asked, began = _Asked(load), time.perf_counter()
         beside = load.under_way
         load.under_way += 1
         try:

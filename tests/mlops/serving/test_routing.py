@@ -164,6 +164,27 @@ def test_a_request_waits_for_the_replica_that_comes_back(running, replica_server
             store.deployments.set_replicas(deployment, [replica_server().url])
             assert {answer.status for answer in await asyncio.gather(*accepted)} == {200}
             assert (router._waiting, router._waiting_bytes) == (0, 0)
+            assert [load.under_way for load in router.loads()] == [0]
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_is_not_taken_off_another_count(running, replica_server, serve, store) -> None:
+    old = replica_server()
+    deployment = serve("alpha", "depth", old.url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            await router.infer("alpha", "depth", BODY)
+            router._following.cancel()  # the request itself notices, and reads the routes anew
+            old.stop()
+            store.deployments.set_replicas(deployment, [])
+            accepted = asyncio.create_task(router.infer("alpha", "depth", BODY))
+            await _until(lambda: router._waiting == 1)
+            assert [load for load in router.loads() if load.under_way < 0] == []
+            store.deployments.set_replicas(deployment, [replica_server().url])
+            await router.reload()
+            assert (await accepted).status == 200
 
     asyncio.run(scenario())
 
@@ -221,8 +242,25 @@ def test_what_cannot_be_answered_in_time_is_refused_at_once(running, replica_ser
             (load,) = router.loads()
             assert (load.refused, load.traffic.requests, load.under_way) == (6, 65, 0)
             load._pace = 0.1  # as if it answered one at a time
-            found = await asyncio.gather(*(ask(2.0) for _ in range(20)), return_exceptions=True)
+            found = await asyncio.gather(*(ask(2.1) for _ in range(20)), return_exceptions=True)
             assert [isinstance(each, ServiceUnavailable) for each in found] == [False] * 11 + [True] * 9
+
+    asyncio.run(scenario())
+
+
+def test_the_deadline_counts_from_the_arrival_and_is_told_as_it_was_stated(
+    running, replica_server, serve
+) -> None:
+    serve("alpha", "depth", replica_server().url)
+
+    async def scenario() -> None:
+        async with running() as router:
+            await router.infer("alpha", "depth", BODY)
+            long_ago = asyncio.get_running_loop().time() - 2.0
+            with pytest.raises(ServiceUnavailable, match="no answer within 1 s"):
+                await router.infer("alpha", "depth", BODY, deadline_s=1.0, arrived=long_ago)
+            answer = await router.infer("alpha", "depth", BODY, deadline_s=10.0, arrived=long_ago)
+            assert answer.status == 200
 
     asyncio.run(scenario())
 
