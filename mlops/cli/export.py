@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mlops.cli.context import workspace
 from mlops.cli.output import Json, ProjectOption, emit
-from mlops.entities import DataVersion, Deployment, DeploymentState, Side
-from mlops.errors import DeploymentNotFound, NotFound, RunNotFound
-
-if TYPE_CHECKING:
-    from mlops.workspace import Workspace
-
-
-class Target(StrEnum):
-    """Where the deployment goes. `mlops.serving.kubernetes.folder.Kind`, which costs more to import than help
-    may."""
-
-    KUBERAY = "kuberay"
-    KSERVE = "kserve"
+from mlops.entities import Deployment, DeploymentState, Side
+from mlops.errors import DeploymentNotFound, NotFound
+from mlops.serving.kubernetes.kind import Kind
 
 
 def export(
-    target: Annotated[Target, typer.Argument(help="A RayService, or an InferenceService.")],
+    kind: Annotated[Kind, typer.Argument(help="A RayService, or an InferenceService.")],
     model: Annotated[str, typer.Argument(help="The served model.")],
     project: ProjectOption = None,
     version: Annotated[
@@ -52,27 +42,24 @@ def export(
     from mlops.project import read_project
     from mlops.serving.base import replica_limits
     from mlops.serving.bento import folder, labels_of
-    from mlops.serving.kubernetes.folder import Kind, write_export
+    from mlops.serving.kubernetes.folder import write_export
     from mlops.serving.kubernetes.order import ExportOrder
 
     space = workspace(project)
     name = space.info.project_name
     row = _chosen(space.gateway.deployments(name), name, model, version)
     bento = folder(space.installation.bentos_dir, row.bento)
-    run = labels_of(bento).get("run", "")
-    said = read_project(space.info.root)
+    labels, said = labels_of(bento), read_project(space.info.root)
     order = ExportOrder(
         row,
         bento,
         limits=replica_limits(said.quotas, said.serving, model),
-        run_id=run,
-        data=_data_of(space, run),
+        run_id=labels["run"],
+        data=json.loads(labels.get("data", "{}")),
         image=image,
         memory=memory,
     )
-    made = write_export(
-        Kind(target.value), order, output or Path(f"{name}-{model}-{row.version}-{target.value}")
-    )
+    made = write_export(kind, order, output or Path(f"{name}-{model}-{row.version}-{kind.value}"))
     emit(made, as_json, "\n".join([f"Written: {made.folder}", "Next:", *(f"  {x}" for x in made.next_steps)]))
 
 
@@ -95,13 +82,6 @@ def _chosen(rows: Sequence[Deployment], project: str, model: str, version: int |
             version=version,
         )
     return max(meant, key=lambda row: row.id)
-
-
-def _data_of(space: Workspace, run: str) -> tuple[DataVersion, ...]:
-    try:
-        return space.tracking.get_run(run).data if run else ()
-    except RunNotFound:  # deleted since
-        return ()
 
 
 COMMANDS = {"mlops:export": export}

@@ -86,29 +86,31 @@ def folder(home: Path, bento: str) -> Path:
 
 def is_usable(bento: Path) -> bool:
     """Whether there is a Bento in that folder that this release opens; an earlier release's is made anew."""
-    import yaml
-
-    try:
-        labels = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))["labels"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return False
-    return bool(labels.get("format") == FORMAT)
+    return _labels(bento).get("format") == FORMAT
 
 
 def labels_of(bento: Path) -> dict[str, str]:
-    """What the Bento in that folder says of itself: project, model, version, run. Raises `InvalidInput` where
-    there is none that this release opens."""
-    import yaml
-
-    if not is_usable(bento):
+    """What the Bento in that folder says of itself: project, model, version, run, data (JSON, hash by path),
+    signature. Raises `InvalidInput` where there is none that this release opens."""
+    labels = _labels(bento)
+    if labels.get("format") != FORMAT:
         raise InvalidInput(
             "bento",
             str(bento),
             "holds no Bento that this release opens",
             remedy="Deploy the model anew: `efficientai-toolkit mlops:deploy <model> <version>`.",
         )
-    labels = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))["labels"]
-    return {str(key): str(value) for key, value in labels.items()}
+    return labels
+
+
+def _labels(bento: Path) -> dict[str, str]:
+    import yaml
+
+    try:
+        labels = yaml.safe_load((bento / "bento.yaml").read_text(encoding="utf-8"))["labels"]
+        return {str(key): str(value) for key, value in labels.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return {}
 
 
 def discard(home: Path, bento: str) -> None:

@@ -6,7 +6,6 @@ import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,9 @@ import yaml
 from mlops.errors import InvalidInput
 from mlops.serving.kubernetes.image import write_image
 from mlops.serving.kubernetes.inferenceservice import inference_service
+from mlops.serving.kubernetes.kind import Kind
 from mlops.serving.kubernetes.order import ExportOrder
 from mlops.serving.kubernetes.rayservice import SECRET_KEY, ray_service, secret_name
-
-
-class Kind(StrEnum):
-    """What takes the manifest."""
-
-    KUBERAY = "kuberay"
-    KSERVE = "kserve"
-
 
 _MANIFESTS: dict[Kind, tuple[str, Callable[[ExportOrder], dict[str, Any]]]] = {
     Kind.KUBERAY: ("rayservice.yaml", ray_service),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlops.entities import DataVersion, Deployment
+from mlops.entities import Deployment
 from mlops.errors import InvalidInput
 from mlops.serving.base import ReplicaLimits
 
@@ -21,6 +21,7 @@ BENTO = "/opt/model/bento"
 _NAME_LENGTH = 40
 """The operators append to it, and a DNS label ends at 63."""
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
+_UNITS_MB = {"M": 1.0, "Mi": 2**20 / 1e6, "G": 1e3, "Gi": 2**30 / 1e6}
 _MEMORY = re.compile(r"[1-9][0-9]{0,8}[MG]i?")
 
 
@@ -34,8 +35,8 @@ class ExportOrder:
     limits: ReplicaLimits = field(default_factory=ReplicaLimits)
     """Of each replica."""
     run_id: str = ""
-    data: Sequence[DataVersion] = ()
-    """What the run used."""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """What the run used: hash by path."""
     image: str = ""
     """The image's name; empty is `<name>:<version>`."""
     memory: str = ""
@@ -46,6 +47,13 @@ class ExportOrder:
             raise InvalidInput("image", self.image, "is no image's name", remedy="Write it as in name:tag.")
         if self.memory and not _MEMORY.fullmatch(self.memory):
             raise InvalidInput("memory", self.memory, "is no amount of memory", remedy="Write it as in 2Gi.")
+        if _megabytes(self.pod_memory) < self.limits.memory_mb:
+            raise InvalidInput(
+                "memory",
+                self.memory,
+                f"is less than the {self.limits.memory_mb} MB that a replica has set aside",
+                remedy="Give more, or lower `quotas.replica_memory_mb` in project.toml.",
+            )
 
     @property
     def name(self) -> str:
@@ -105,7 +113,7 @@ def origin(order: ExportOrder) -> dict[str, str]:
         f"{PREFIX}/model": f"{order.deployment.project}/{order.deployment.model}/{order.deployment.version}",
         f"{PREFIX}/run": order.run_id,
         f"{PREFIX}/bento": order.deployment.bento,
-        f"{PREFIX}/data": json.dumps({each.path: each.hash for each in order.data}) if order.data else "",
+        f"{PREFIX}/data": json.dumps(dict(order.data)) if order.data else "",
     }
     return {key: value for key, value in found.items() if value}
 
@@ -122,6 +130,11 @@ def unprivileged() -> dict[str, Any]:
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def _megabytes(memory: str) -> float:
+    unit = memory.lstrip("0123456789")
+    return int(memory.removesuffix(unit)) * _UNITS_MB[unit]
 
 
 def _label_value(text: str) -> str:

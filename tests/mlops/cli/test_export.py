@@ -9,13 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from mlops.cli.export import _data_of
-from mlops.config import MLOpsConfig
-from mlops.entities import DataVersion
 from mlops.installation import Installation
-from mlops.workspace import Workspace
 from tests.mlops.serving.models import package, save_onnx, tag_of
 
+RUN, DATA = "r" * 32, {"data/raw": "0123abcd.dir"}
 MOMENT = "2026-01-02T03:04:05+00:00"
 
 
@@ -23,7 +20,8 @@ MOMENT = "2026-01-02T03:04:05+00:00"
 def packaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder of Bentos, and the tag of the one in it."""
     home = tmp_path_factory.mktemp("bentos")
-    return home, tag_of(package(save_onnx(tmp_path_factory.mktemp("model") / "onnx"), home))
+    model = save_onnx(tmp_path_factory.mktemp("model") / "onnx")
+    return home, tag_of(package(model, home, run_id=RUN, data=DATA))
 
 
 @pytest.fixture
@@ -122,15 +120,16 @@ def test_wrong_options_are_named(invoke, gateway, register, bento: str, option: 
     assert value in result.err
 
 
-def test_the_data_of_the_run_is_told_and_a_run_that_is_gone_has_none(installation, register) -> None:
+def test_run_and_data_are_told_as_the_bento_has_them(
+    invoke, gateway, register, bento: str, tmp_path: Path
+) -> None:
     register("drilling")
-    space = Workspace.open("drilling", Installation(MLOpsConfig.load()))
-    run = space.tracking.start_run("one", {}, None)
-    used = DataVersion("drilling", "data/raw", "0123abcd.dir", 1, 1, None, False, "")
-    space.tracking.log(run.id, data=used)
-    assert [(each.path, each.hash) for each in _data_of(space, run.id)] == [("data/raw", "0123abcd.dir")]
-    assert _data_of(space, "f" * 32) == ()
-    assert _data_of(space, "") == ()
+    serve(gateway, row(bento))
+    result = invoke("mlops:export", "kserve", "depth", "--project", "drilling", "-o", str(tmp_path / "out"))
+    assert result.code == 0, result.err
+    told = yaml.safe_load((tmp_path / "out" / "inferenceservice.yaml").read_text())["metadata"]["annotations"]
+    assert told["efficientai-toolkit/run"] == RUN
+    assert json.loads(told["efficientai-toolkit/data"]) == DATA
 
 
 def test_another_target_is_wrong_usage(invoke) -> None:

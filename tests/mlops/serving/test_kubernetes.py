@@ -19,12 +19,13 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from mlops.entities import DataVersion, Side
+from mlops.entities import Side
 from mlops.errors import InvalidInput
 from mlops.serving.base import ReplicaLimits
-from mlops.serving.kubernetes.folder import Kind, write_export
+from mlops.serving.kubernetes.folder import write_export
 from mlops.serving.kubernetes.image import SERVES, requirements
 from mlops.serving.kubernetes.inferenceservice import inference_service
+from mlops.serving.kubernetes.kind import Kind
 from mlops.serving.kubernetes.order import ExportOrder, metadata, object_name
 from mlops.serving.kubernetes.rayservice import ray_service, serve_config
 from tests.mlops.serving.fixtures import (
@@ -36,12 +37,12 @@ from tests.mlops.serving.models import a_deployment
 
 CORE = "1.37"
 """Of Kubernetes, whose pods are looked at."""
-DATA = DataVersion("drilling", "data/raw", "0123abcd.dir", 1, 1, None, False, "")
+DATA = {"data/raw": "0123abcd.dir"}
 
 
 def an_order(bento: Path = Path("nowhere"), *, most: int | None = None, **given: Any) -> ExportOrder:  # noqa: F811
     row = replace(a_deployment(7, replicas=1), bento="drilling.depth:3-7", most_replicas=most)
-    return ExportOrder(row, bento, **{"run_id": "r" * 32, "data": (DATA,), **given})
+    return ExportOrder(row, bento, **{"run_id": "r" * 32, "data": DATA, **given})
 
 
 def a_canary() -> ExportOrder:
@@ -187,7 +188,7 @@ def test_objects_say_where_they_come_from() -> None:
 
 
 def test_what_is_not_known_is_not_told() -> None:
-    told = metadata(an_order(run_id="", data=()))
+    told = metadata(an_order(run_id="", data={}))
     assert "efficientai-toolkit/run" not in told["labels"]
     assert set(told["annotations"]) == {"efficientai-toolkit/model", "efficientai-toolkit/bento"}
 
@@ -229,6 +230,8 @@ def test_long_model_names_make_valid_labels() -> None:
         ("memory", "2"),
         ("memory", "2 Gi"),
         ("memory", "0Gi"),
+        ("memory", "1023M"),
+        ("memory", "976Mi"),
     ],
 )
 def test_an_image_or_memory_that_is_none_is_refused(field: str, value: str) -> None:

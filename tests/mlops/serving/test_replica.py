@@ -79,7 +79,13 @@ class Slow(Sum):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[int] = []
+        self.checked = 0
         self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def check(self, values: Any) -> Any:
+        arrays = super().check(values)
+        self.checked += 1
+        return arrays
 
     def run(self, arrays: Any) -> dict[str, Any]:
         self.calls.append(len(arrays["x"]))
@@ -100,7 +106,11 @@ def test_requests_that_wait_are_answered_by_one_call_where_the_model_takes_batch
         first = pool.submit(ask, 0)
         assert model.begun.wait(30)
         others = [pool.submit(ask, value) for value in range(1, 6)]
-        time.sleep(1)  # they are read and wait for the model
+        deadline = time.monotonic() + 30
+        while model.checked < (6 if max_batch > 1 else 1):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(1)  # what is read waits for the model
         model.let_go.set()
         answers = [each.result() for each in (first, *others)]
     assert [answer.json()["outputs"]["sum"] for answer in answers] == [[value + 1.0] for value in range(6)]
