@@ -22,6 +22,9 @@ from tests.mlops.serving.models import package, save_onnx, tag_of
 
 _made: dict[str, Path] = {}
 
+_TOKEN = secrets.token_hex(32)
+"""Of every head in this process: what Ray read at its first session it keeps."""
+
 
 @pytest.fixture(scope="session")
 def onnx_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -67,7 +70,7 @@ class RayHead:
 
     def __init__(self) -> None:
         self.port, self._agent_port = free_port(), free_port()
-        self.token = secrets.token_hex(32)
+        self.token = _TOKEN
         self.folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
         token_file = self.folder / "token"
         token_file.touch(0o600)
