@@ -13,6 +13,7 @@ import uvicorn
 from mlops.config import MLOpsConfig
 from mlops.errors import ConfigError
 from mlops.gateway.app import create_app
+from mlops.gateway.server import GatewayServer
 from mlops.installation import LOOPBACK
 from mlops.platform import Platform
 
@@ -45,7 +46,7 @@ def main() -> int:
     )
     # Not by uvicorn's `fd`: it takes the socket for a Unix one, without TCP_NODELAY and callers' addresses.
     sockets = None if inherited is None else [socket.socket(fileno=inherited)]
-    uvicorn.Server(config).run(sockets)
+    GatewayServer(config).run(sockets)
     return 0
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -68,6 +71,50 @@ def test_serves_seeds_the_admin_and_drains_on_sigterm(installation, gateway, sto
     services = httpx.get(f"{installation.gateway_url}/api/services", headers=headers).json()
     assert {row["state"] for row in services} == {"stopped"}
     process.send_signal(signal.SIGTERM)
+    assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def test_answers_who_was_taken_before_sigterm_and_takes_nobody_after(installation, gateway) -> None:
+    process = gateway()
+    _wait_for(f"{installation.gateway_url}/health")
+    door = urlsplit(installation.gateway_url)
+    new, kept = (HTTPConnection(door.hostname, door.port, timeout=10) for _ in range(2))
+    new.connect()
+    assert _asked(kept) == (200, None)
+    process.send_signal(signal.SIGTERM)
+    _wait_until_refused((door.hostname, door.port))
+    assert [_asked(caller) for caller in (new, kept)] == [(200, "close")] * 2
+    assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def _asked(caller: HTTPConnection) -> tuple[int, str | None]:
+    """The status of an answer, and what it says of the connection."""
+    caller.request("GET", "/health")
+    answer = caller.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("connection")
+
+
+def _wait_until_refused(address: tuple[str, int]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(address).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.01)
+    raise AssertionError("it still takes connections")
+
+
+def test_who_says_nothing_does_not_keep_it(installation, gateway) -> None:
+    process = gateway()
+    _wait_for(f"{installation.gateway_url}/health")
+    door = urlsplit(installation.gateway_url)
+    with socket.create_connection((door.hostname, door.port)) as silent:
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        silent.settimeout(30)
+        assert silent.recv(1) == b""
     assert process.wait(60) in (0, -signal.SIGTERM)
 
 
