@@ -34,7 +34,7 @@ async def ask(
     body = await request.body()
     told = {
         "http.request.method": request.method,
-        "url.path": request.url.path,
+        "url.path": request.scope["path"],
         "mlops.project": project,
         "mlops.model": model,
         "mlops.request_id": request.state.request_id,

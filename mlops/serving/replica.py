@@ -189,7 +189,7 @@ def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
 def _of_request(request: Request) -> dict[str, str | int | float]:
     return {
         "http.request.method": request.method,
-        "url.path": request.url.path,
+        "url.path": request.scope["path"],
         "mlops.request_id": request.headers.get(REQUEST_ID_HEADER, ""),
     }
 

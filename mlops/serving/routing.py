@@ -163,11 +163,11 @@ class Router:
         of_model = path in _QUESTIONS
         request = Question(body, request_id, deadline_s, until, path, headers or _JSON, of_model=of_model)
         try:
-            async with asyncio.timeout_at(until):
-                endpoint = self._routes.get((project, model))
-                if endpoint is None:
+            endpoint = self._routes.get((project, model))
+            if endpoint is None:
+                async with asyncio.timeout_at(until):
                     endpoint, waited = await self._find((project, model), request)
-                    request = replace(request, waited=waited)
+                request = replace(request, waited=waited)
             if not of_model and self._log.wants((project, model), endpoint.log_share):
                 request = replace(request, logged=True)
             if version is not None:
@@ -287,7 +287,9 @@ class Router:
 
     def _load_of(self, target: Target) -> Load:
         deployment = target.deployment
-        load = self._loads.setdefault(deployment.id, Load(deployment))
+        load = self._loads.get(deployment.id)
+        if load is None:
+            load = self._loads[deployment.id] = Load(deployment)
         load.deployment = deployment  # its side may have changed
         return load
 
