@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import platformdirs
@@ -72,6 +74,17 @@ class MLOpsConfig(BaseSettings):
     """An OpenTelemetry collector (`http://host:4318`) that gets a trace of each inference: the gateway's part
     and the replica's. Replicas that run already go on as they began."""
 
+    alert_channels: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Channels that every project and the platform may tell alerts by, as JSON:
+    `{"team": {"kind": "webhook", "url": "https://…"}}`; docs/alerts.md has what each kind states."""
+
+    alert_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of the inside that alerts may be sent into, as JSON (`["10.0.0.0/8"]`): without it public
+    addresses alone."""
+
+    alert_ca_file: Path | None = None
+    """PEM certificates of authorities that receivers of alerts may have, besides the usual ones."""
+
     start_timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """How long `mlops:start` waits for every service to be healthy, in seconds."""
 
@@ -116,12 +129,13 @@ class MLOpsConfig(BaseSettings):
         """Read the environment; raises `ConfigError` naming the variable, its value and the rule."""
         try:
             return cls(**overrides)  # type: ignore[arg-type]
-        except SettingsError:  # the one setting that is JSON
+        except SettingsError as error:
+            named = re.search(r'field "(\w+)"', str(error))  # nothing but its text says which
+            name = "MLOPS_" + (named[1].upper() if named else "…")
             raise ConfigError(
-                "MLOPS_DATA_REMOTE_OPTIONS=(not shown): is no JSON",
-                remedy='Set it to an object of texts, such as {"endpointurl": "http://minio:9000"}, or unset'
-                " MLOPS_DATA_REMOTE_OPTIONS.",
-                setting="MLOPS_DATA_REMOTE_OPTIONS",
+                f"{name}=(not shown): is no JSON",
+                remedy=f'Set it as docs/settings.md shows, such as {{"key": "value"}}, or unset {name}.',
+                setting=name,
             ) from None
         except ValidationError as error:
             first = error.errors()[0]
@@ -217,7 +231,7 @@ class MLOpsConfig(BaseSettings):
         return value
 
 
-_SECRET = {"database_url", "mlflow_password", "ray_token", "data_remote_options"}
+_SECRET = {"database_url", "mlflow_password", "ray_token", "alert_channels", "data_remote_options"}
 _ACCOUNT = re.compile(r"//[^/]*@")
 
 

@@ -295,6 +295,128 @@ class Inference:
     feature, one for each row that was kept. Empty where the model did not answer."""
 
 
+class Severity(StrEnum):
+    """How much an alert asks for."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlertState(StrEnum):
+    """Where an alert is on its way."""
+
+    FIRING = "firing"
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody said that they look after it; it still goes on."""
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing that is wrong, from when a rule found it until it is over."""
+
+    id: int
+    rule: str
+    """The rule's name, one of its project."""
+    kind: str
+    """What the rule looks at, as `error_rate`."""
+    project: str
+    """Empty for what is the platform's."""
+    subject: str
+    """What it is about: a model, a service, a run; empty for the project as a whole."""
+    severity: Severity
+    state: AlertState
+    message: str
+    """For people, in one line."""
+    began_at: datetime
+    ended_at: datetime | None = None
+    value: float | None = None
+    """That the rule judged."""
+    threshold: float | None = None
+    acknowledged_by: str = ""
+
+
+class ColumnKind(StrEnum):
+    """How a column of the inference log is looked at."""
+
+    NUMERICAL = "numerical"
+    CATEGORICAL = "categorical"
+    TEXT = "text"
+    """Strings of which most are new: judged by their length."""
+
+
+class DriftCheck(StrEnum):
+    """What of a column a row of a drift report judges."""
+
+    DISTRIBUTION = "distribution"
+    """Drift proper: of the data for an input, of the predictions for an output."""
+    MISSING = "missing"
+    """A greater share of missing values."""
+    NEW_CATEGORIES = "new_categories"
+    """Categories that the reference does not have."""
+    OUT_OF_RANGE = "out_of_range"
+    """Numbers below the least or above the greatest of the reference."""
+    CONSTANT = "constant"
+    """One value alone, where the reference has several. There is a row only where it is so."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """One row of a drift report: one check of one column."""
+
+    column: str
+    """A feature's name, as the inference log has it."""
+    side: str
+    """`inputs` or `outputs`."""
+    check: DriftCheck
+    kind: ColumnKind
+    method: str
+    """What the score is, in words; empty where nothing could be judged."""
+    score: float | None
+    """None where nothing could be judged."""
+    threshold: float | None
+    """From here on it has drifted. It depends on how many rows and how many checks there were."""
+    drifted: bool
+    reference_missing: float
+    """Share of the rows without a value, 0 to 1."""
+    current_missing: float
+    reason: str = ""
+    """Why it could not be judged."""
+    detail: str = ""
+    """For people: the new categories, the range, the shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """A window of inferences against the reference of the version that answered them."""
+
+    reference_rows: int
+    current_rows: int
+    inferences: int
+    """Requests of the window; a request may have given several rows."""
+    since: datetime | None
+    """Of the window's first inference; None of an empty window."""
+    until: datetime | None
+    version: int | None
+    """The model version that answered; None where the window does not say, or names several."""
+    columns: tuple[ColumnDrift, ...]
+
+    @property
+    def drifted(self) -> bool:
+        """Whether any row drifted. Without a shift that happens to at most one window in
+        `1 / DriftSettings.false_alarms`."""
+        return any(row.drifted for row in self.columns)
+
+    @property
+    def share(self) -> float:
+        """Of the columns whose distribution was judged, those that drifted; 0 where none was judged."""
+        judged = [
+            row for row in self.columns if row.check is DriftCheck.DISTRIBUTION and row.score is not None
+        ]
+        return sum(row.drifted for row in judged) / len(judged) if judged else 0.0
+
+
 class ServiceState(StrEnum):
     """A service's state as the supervisor sees it."""
 

@@ -12,6 +12,7 @@ MLOpsError
 │   ├── ModelNotFound
 │   ├── DeploymentNotFound
 │   ├── DataNotFound
+│   ├── AlertNotFound        none of that number goes on
 │   └── RevisionNotFound     no such git revision, or no such version of the data
 ├── Conflict                 the state forbids it
 │   ├── ProjectExists        the name or namespace is another folder's
@@ -31,10 +32,13 @@ MLOpsError
 │   ├── PortTaken            a port that a setting demands is another program's
 │   └── DataDirectoryBroken  half-made or foreign data directory
 ├── DeploymentFailed         a version that did not come up; carries its traceback
+├── NotDelivered             an alert channel did not reach its receiver, or was refused
 ├── DataError                the data store refused: locked, damaged, its remote away
 │   ├── DataMissing          files that are in no cache and not on the remote
 │   ├── DataCorrupted        files whose content is not what their hash says
-│   └── DataChecksFailed     an expectation of the project on its data is not met
+│   ├── DataChecksFailed     an expectation of the project on its data is not met
+│   └── SampleUnreadable     a file that holds no sample of features, or is damaged
+├── DriftReportFailed        a drift report that did not come to an end; carries its process's log
 └── JournalError             a run's journal cannot be written or read
 
 Errors carry their fields as attributes and say what to do next. HTTP statuses are given in
@@ -200,6 +204,16 @@ class ModelNotFound(NotFound):
             name=name,
             version=version,
         )
+
+
+class AlertNotFound(NotFound):
+    """No alert of that number goes on, in what the caller may see."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"no alert {number} goes on", remedy="`efficientai-toolkit mlops:alerts list` has those that do.",
+            number=number,
+        )  # fmt: skip
 
 
 class DeploymentNotFound(NotFound):
@@ -428,6 +442,31 @@ class DeploymentFailed(MLOpsError):
         )
 
 
+class NotDelivered(MLOpsError):
+    """An alert channel did not reach its receiver, or was refused; `again` says whether another try may
+    help."""
+
+    def __init__(self, channel: str, why: str, again: bool) -> None:
+        super().__init__(
+            f"alert channel {channel!r} did not deliver: {why}",
+            remedy="See that its receiver is up; another try may help."
+            if again
+            else "Mend the channel's settings (docs/alerts.md), or what its receiver refuses.",
+            channel=channel,
+            why=why,
+            again=again,
+        )
+
+
+class DriftReportFailed(MLOpsError):
+    """A drift report's process did not come to an end that can be used."""
+
+    def __init__(self, why: str, log: str = "", *, remedy: str) -> None:
+        super().__init__(
+            f"the drift report was not made: {why}" + (f"\n{log}" if log else ""), remedy=remedy, why=why
+        )
+
+
 class DataError(MLOpsError):
     """The data store refused."""
 
@@ -475,6 +514,18 @@ class DataChecksFailed(DataError):
             project=project,
             path=path,
             failed=failed[:_FILES_KEPT],
+        )
+
+
+class SampleUnreadable(DataError):
+    """A file that holds no sample of features, or is damaged."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(
+            f"{path} is no sample of features: {problem}",
+            remedy="Give a file that `Sample.write` made; a damaged one is made again by its training run.",
+            path=str(path),
+            problem=problem,
         )
 
 

@@ -134,6 +134,10 @@ class Installation:
         """Name of a project's secret; `kind` is `token` (gateway) or `mlflow` (its service account)."""
         return f"project.{project}.{kind}"
 
+    def channel_secret_name(self, project: str, name: str) -> str:
+        """Name of a secret that an alert channel names, of a project or ("") of the platform."""
+        return self.project_secret_name(project, f"alerts.{name}") if project else f"alerts.{name}"
+
     # -- a short folder -------------------------------------------------------------------------
 
     def short_dir(self) -> Path:

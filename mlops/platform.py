@@ -29,6 +29,7 @@ from mlops.entities import (
 )
 from mlops.errors import DeploymentNotFound, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
 from mlops.installation import Installation
+from mlops.monitoring.desk import AlertDesk
 from mlops.project import check_model_name, check_project_name
 from mlops.services.status import read_status
 from mlops.serving.connections import Answer
@@ -79,6 +80,7 @@ class Platform:
         self.addresses = addresses
         self.session_key = session_key
         self.traces = traces or Traces()
+        self.alerts = AlertDesk(store)
         self._store = store
         self._router = router
         self._services = services

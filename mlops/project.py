@@ -90,6 +90,16 @@ def allows_pickle(allowed: bool | Collection[str], flavors: Collection[str]) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class Alerting:
+    """What the project is told, and where; what each may state is checked when it is registered."""
+
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name -> what the rule states (`mlops.monitoring.rules`)."""
+    channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name -> what the channel states (`mlops.monitoring.channels`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """A project as its project.toml describes it."""
 
@@ -107,6 +117,7 @@ class Project:
     models: tuple[str, ...] = ()
     quotas: Quotas = Quotas()
     serving: Serving = Serving()
+    alerts: Alerting = Alerting()
 
 
 _KEYS: dict[str, set[str]] = {
@@ -116,6 +127,7 @@ _KEYS: dict[str, set[str]] = {
     "models": {"name"},
     "quotas": {field.name for field in fields(Quotas)},
     "serving": {field.name for field in fields(Serving)},
+    "alerts": {field.name for field in fields(Alerting)},
 }
 
 
@@ -147,6 +159,7 @@ def read_project(folder: Path) -> Project:
         models=_models(path, raw),
         quotas=_quotas(path, _table(path, raw, "quotas")),
         serving=_serving(path, _table(path, raw, "serving")),
+        alerts=_alerting(path, _table(path, raw, "alerts")),
     )
 
 
@@ -312,3 +325,12 @@ def _batches(path: Path, value: object) -> dict[str, int]:
                 path, f"`serving.batch.{model}` = {rows!r} must be a whole number from 1 to {_MOST_ROWS}"
             )
     return {check_model_name(model): rows for model, rows in value.items()}
+
+
+def _alerting(path: Path, raw: dict[str, Any]) -> Alerting:
+    for table, stated in raw.items():
+        if not isinstance(stated, dict) or not all(isinstance(each, dict) for each in stated.values()):
+            raise ProjectFileError(
+                path, f"`alerts.{table}` must hold tables", remedy=f"Write each as [alerts.{table}.<name>]."
+            )
+    return Alerting(**raw)

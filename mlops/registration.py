@@ -6,9 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mlops.entities import ProjectWorkspace
-from mlops.errors import Conflict, ProjectExists, ProjectNotFound
+from mlops.errors import (
+    ConfigError,
+    Conflict,
+    InvalidInput,
+    ProjectExists,
+    ProjectFileError,
+    ProjectNotFound,
+)
 from mlops.installation import Installation
-from mlops.project import Project, read_project
+from mlops.project import FILE_NAME, Project, read_project
 from mlops.store.store import Store
 from mlops.store.tokens import Role
 from mlops.workspace import Workspace
@@ -24,6 +31,7 @@ def register(folder: Path, installation: Installation, store: Store) -> Workspac
     `ServiceUnavailable`.
     """
     project = read_project(folder)
+    _check_alerts(project)
     _check_free(project, store)
     info = ProjectWorkspace.of(
         project_name=project.name,
@@ -40,6 +48,19 @@ def register(folder: Path, installation: Installation, store: Store) -> Workspac
     store.audit.record("admin", "register", project.name, root=str(project.root))
     workspace.save()
     return workspace
+
+
+def _check_alerts(project: Project) -> None:
+    from mlops.monitoring.channels.settings import check_channel
+    from mlops.monitoring.rules import read_rule
+
+    try:
+        for name, stated in project.alerts.rules.items():
+            read_rule(name, stated, project.name)
+        for name, stated in project.alerts.channels.items():
+            check_channel(name, stated)
+    except (InvalidInput, ConfigError) as error:
+        raise ProjectFileError(project.root / FILE_NAME, error.message, remedy=error.remedy) from error
 
 
 def _check_free(project: Project, store: Store) -> None:

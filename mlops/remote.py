@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from mlops.entities import Deployment, DeploymentState, Inference, Side
+from mlops.entities import Alert, AlertState, Deployment, DeploymentState, Inference, Severity, Side
 from mlops.errors import InvalidInput, MLOpsError, ServiceUnavailable
 
 _BYTES = {"Content-Type": "application/octet-stream"}
@@ -113,6 +113,15 @@ class Gateway:
             for row in self.request("GET", f"{path}?{urlencode(query)}")
         ]
 
+    def alerts(self, *, history: bool = False, count: int = 100) -> list[Alert]:
+        """What is wrong in the projects of the token, newest first; with `history` what was, too."""
+        query = urlencode({"history": str(history).lower(), "count": count})
+        return [_alert(row) for row in self.request("GET", f"/api/alerts?{query}")]
+
+    def acknowledge(self, number: int) -> Alert:
+        """Say that one looks after an alert; raises `AlertNotFound`."""
+        return _alert(self.request("POST", f"/api/alerts/{number}/acknowledge"))
+
     def ticket(self) -> str:
         """A URL that logs a browser in, once, within a minute."""
         return str(self.request("POST", "/api/tickets")["url"])
@@ -131,6 +140,19 @@ def deployment_from_json(row: Mapping[str, Any]) -> Deployment:
             "side": Side(row["side"]),
             "created_at": datetime.fromisoformat(row["created_at"]),
             "updated_at": datetime.fromisoformat(row["updated_at"]),
+        }
+    )
+
+
+def _alert(row: Mapping[str, Any]) -> Alert:
+    ended = row["ended_at"]
+    return Alert(
+        **{
+            **row,
+            "severity": Severity(row["severity"]),
+            "state": AlertState(row["state"]),
+            "began_at": datetime.fromisoformat(row["began_at"]),
+            "ended_at": None if ended is None else datetime.fromisoformat(ended),
         }
     )
 

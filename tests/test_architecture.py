@@ -56,6 +56,8 @@ def test_unknown_public_name_is_an_attribute_error() -> None:
         "import mlops.gateway.app",
         "import mlops.services.control",
         "import mlops.registration",
+        "import mlops.monitoring.evidently",
+        "import mlops.monitoring.job",
     ],
 )
 def test_no_heavy_tool_is_imported_before_it_is_used(code: str) -> None:

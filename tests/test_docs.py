@@ -62,9 +62,14 @@ def test_default_is_told_as_it_is(field: str) -> None:
 
 
 def test_commands_have_a_heading_each_and_no_other_is_claimed() -> None:
-    commands = {command.name for command in build_app().registered_commands if command.name}
+    commands = known_commands()
     ours = {name for name in commands if name.startswith("mlops:")}
     assert {heading for heading in headings("cli.md") if heading.startswith("mlops:")} == ours
+
+
+def known_commands() -> set[str]:
+    app = build_app()
+    return {each.name for each in (*app.registered_commands, *app.registered_groups) if each.name}
 
 
 def test_exit_codes_are_listed() -> None:
@@ -111,7 +116,7 @@ def test_python_blocks_compile(page: Path) -> None:
 
 @pytest.mark.parametrize("page", named(PAGES))
 def test_commands_in_the_text_are_there(page: Path) -> None:
-    commands = {command.name for command in build_app().registered_commands}
+    commands = known_commands()
     # `drilling:…` stands for any command of a project, `mlops:…` must be ours.
     named_here = set(re.findall(r"\b(mlops:[a-z][a-z-]*[a-z])\b", page.read_text()))
     assert named_here <= commands

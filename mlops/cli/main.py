@@ -8,7 +8,19 @@ from importlib.metadata import EntryPoint, entry_points
 import typer
 
 from mlops import errors
-from mlops.cli import ane, data, deployments, export, hardware, inspection, lineage, projects, stack, sync
+from mlops.cli import (
+    alerts,
+    ane,
+    data,
+    deployments,
+    export,
+    hardware,
+    inspection,
+    lineage,
+    projects,
+    stack,
+    sync,
+)
 from mlops.cli.output import say, to_json
 
 EXIT_CODES: dict[type[errors.MLOpsError], int] = {
@@ -22,10 +34,12 @@ EXIT_CODES: dict[type[errors.MLOpsError], int] = {
     errors.DeploymentFailed: 8,
     errors.DataError: 9,
     errors.JournalError: 10,
+    errors.NotDelivered: 11,
+    errors.DriftReportFailed: 12,
 }
 """Exit codes; 0 is success, 2 wrong usage, 130 Ctrl-C. docs/cli.md lists them."""
 
-_PLATFORM = (stack, inspection, hardware, projects, deployments, export, data, lineage, sync, ane)
+_PLATFORM = (stack, inspection, hardware, projects, deployments, export, alerts, data, lineage, sync, ane)
 
 
 def main() -> None:
@@ -48,7 +62,10 @@ def build_app(invoked: str | None = None) -> typer.Typer:
     )
     for noun in _PLATFORM:
         for name, command in noun.COMMANDS.items():
-            app.command(name)(command)
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name)
+            else:
+                app.command(name)(command)
     for entry in sorted(entry_points(group="mlops.commands"), key=lambda entry: entry.name):
         if entry.name == invoked:
             app.command(entry.name)(entry.load())

@@ -16,6 +16,7 @@ from mlops.gateway.door import Door
 from mlops.gateway.errors import add_error_handlers
 from mlops.gateway.origins import OriginCheck
 from mlops.gateway.responses import Responses
+from mlops.gateway.routes.alerts import alert_routes
 from mlops.gateway.routes.deployments import deployment_routes
 from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
@@ -67,6 +68,7 @@ def create_app(platform: Platform) -> FastAPI:
         project_routes(platform),
         run_routes(platform),
         deployment_routes(platform),
+        alert_routes(platform),
         metrics_routes(platform),
         login_routes(platform, pages, sessions, Tickets()),
         dashboard_routes(platform, pages),

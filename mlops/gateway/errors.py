@@ -31,6 +31,8 @@ STATUSES: Mapping[type[errors.MLOpsError], int] = {
     errors.ServiceUnavailable: 503,
     errors.ServiceStartFailed: 503,
     errors.DeploymentFailed: 502,
+    errors.NotDelivered: 502,
+    errors.DriftReportFailed: 502,
     errors.DataError: 409,
     errors.JournalError: 500,
 }

@@ -22,8 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mlops import features
 from mlops.errors import MLOpsError
-from mlops.serving import features, jsons, scoring, v2
+from mlops.serving import jsons, scoring, v2
 from mlops.serving.batching import Batcher, Ran, alone
 from mlops.serving.hangup import CallerGone, unless_gone
 from mlops.serving.headers import (

@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 
 from mlops.entities import ProjectWorkspace
 from mlops.errors import ProjectExists, ProjectNotFound
-from mlops.project import Quotas, Serving
+from mlops.project import Alerting, Quotas, Serving
 from mlops.store.tables import projects
 
-_Table = TypeVar("_Table", Quotas, Serving)
+_Table = TypeVar("_Table", Quotas, Serving, Alerting)
 
 
 class Projects:
@@ -67,6 +67,14 @@ class Projects:
     def serving(self, name: str) -> Serving:
         """How its models are served; the usual for one that is not registered any more."""
         return self._table(name, "serving", Serving)
+
+    def alerting(self) -> dict[str, Alerting]:
+        """What each project is told, by name."""
+        with self._engine.connect() as connection:
+            stored = connection.execute(
+                select(projects.c.name, projects.c.settings["alerts"].label("alerts"))
+            )
+            return {row.name: Alerting(**(row.alerts or {})) for row in stored}
 
     def _table(self, name: str, table: str, kind: type[_Table]) -> _Table:
         # What an earlier release did not know, and so did not store, is as usual.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Select, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from mlops.entities import RUN_KEY, Run, RunStatus
@@ -50,6 +52,17 @@ class Runs:
         statement = (
             select(runs).where(runs.c.project == project).order_by(runs.c.started_at.desc()).limit(count)
         )
+        return self._read(statement)
+
+    def going_on_or_failed(self, since: datetime) -> list[Run]:
+        """Of all projects, the runs that go on, and those that failed since then."""
+        failed = and_(
+            runs.c.status == RunStatus.FAILED.value,
+            func.coalesce(runs.c.ended_at, runs.c.started_at) >= since,
+        )
+        return self._read(select(runs).where(or_(runs.c.status == RunStatus.RUNNING.value, failed)))
+
+    def _read(self, statement: Select[Any]) -> list[Run]:
         with self._engine.connect() as connection:
             return [
                 Run(

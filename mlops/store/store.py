@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import ExceptionContext, event, text
 from sqlalchemy.exc import OperationalError
 
 from mlops.errors import ServiceUnavailable
+from mlops.store.alert_rules import AlertRules
+from mlops.store.alerts import Alerts
 from mlops.store.aliases import FollowedAliases
 from mlops.store.audit import Audit
 from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
 from mlops.store.inferences import Inferences
 from mlops.store.projects import Projects
+from mlops.store.retention import Retention
 from mlops.store.runs import Runs
 from mlops.store.tokens import Tokens
 from mlops.store.traffic import TrafficLog
@@ -32,6 +36,9 @@ class Store:
         self.audit = Audit(self._engine)
         self.traffic = TrafficLog(self._engine)
         self.inferences = Inferences(self._engine)
+        self.alerts = Alerts(self._engine)
+        self.alert_rules = AlertRules(self._engine)
+        self.retention = Retention(self._engine)
 
     def upgrade(self) -> None:
         """Bring the tables to the newest migration; safe from several processes at once."""
@@ -48,5 +55,7 @@ class Store:
 
 
 def _name_the_service(context: ExceptionContext) -> None:
-    if isinstance(context.sqlalchemy_exception, OperationalError):
-        raise ServiceUnavailable("postgres", str(context.original_exception).strip()) from None
+    told = context.original_exception
+    # Who sets a limit to his waiting for a lock sees to what comes of it.
+    if isinstance(context.sqlalchemy_exception, OperationalError) and not isinstance(told, LockNotAvailable):
+        raise ServiceUnavailable("postgres", str(told).strip()) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -12,8 +13,10 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
@@ -93,11 +96,11 @@ traffic = Table(
     Column("latencies", ARRAY(Integer), nullable=False),  # requests by bucket, as traffic.EDGES_S has them
 )
 
-# A sample of what endpoints were asked and answered, as features.
+# A sample of what endpoints were asked and answered, as features (`mlops.store.partitions`).
 inferences = Table(
     "inferences",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("id", BigInteger, Identity(), nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
     Column("model", Text, nullable=False),
@@ -107,7 +110,9 @@ inferences = Table(
     Column("status", Integer, nullable=False),
     Column("latency_s", Double, nullable=False),
     Column("features", JSONB),
+    PrimaryKeyConstraint("at", "id"),
     Index("inferences_of_model", "project", "model", "at"),
+    postgresql_partition_by="RANGE (at)",
 )
 
 runs = Table(
@@ -134,3 +139,71 @@ audit = Table(
     Column("project", Text),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
 )
+
+# What a rule found wrong; `pending` until it was wrong for long enough, with `ended_at` once it is over.
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE")),  # None: the platform's
+    Column("rule", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("value", Double),
+    Column("threshold", Double),
+    Column("channels", ARRAY(Text), nullable=False),
+    Column("tells_end", Boolean, nullable=False),
+    Column("told", Boolean, nullable=False, server_default=text("false")),
+    Column("told_end", Boolean, nullable=False, server_default=text("false")),
+    Column("acknowledged_by", Text, nullable=False, server_default=""),
+    Column("began_at", DateTime(timezone=True), nullable=False),
+    Column("fired_at", DateTime(timezone=True)),
+    Column("ended_at", DateTime(timezone=True)),
+    Index("alerts_by_end", "ended_at"),
+)
+Index(
+    "alerts_going_on", func.coalesce(alerts.c.project, ""), alerts.c.rule, alerts.c.subject,
+    unique=True, postgresql_where=alerts.c.ended_at.is_(None),
+)  # fmt: skip
+
+# What of an alert is told by which channel: at most once each.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("alert_id", BigInteger, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),  # told, or given up
+    Column("delivered", Boolean, nullable=False, server_default=text("false")),
+    Column("error", Text, nullable=False, server_default=""),
+    UniqueConstraint("alert_id", "event", "channel"),
+    Index("deliveries_due", "next_at", postgresql_where=text("ended_at IS NULL")),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE")),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("by", Text, nullable=False),
+)
+
+# Rules that were added by command; those of a project.toml are in its project's settings.
+alert_rules = Table(
+    "alert_rules",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE")),
+    Column("name", Text, nullable=False),
+    Column("stated", JSONB, nullable=False),
+)
+Index("alert_rules_by_name", func.coalesce(alert_rules.c.project, ""), alert_rules.c.name, unique=True)

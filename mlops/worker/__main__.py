@@ -11,17 +11,23 @@ import threading
 
 from mlops.config import MLOpsConfig
 from mlops.errors import MLOpsError
+from mlops.hardware.base import ThermalState
+from mlops.hardware.machine import open_readers
 from mlops.installation import Installation
+from mlops.monitoring.channels.book import ChannelBook
 from mlops.serving.ray import RayModelServer
 from mlops.store.store import Store
 from mlops.worker.aliases import AliasFollower
+from mlops.worker.deliveries import Deliveries
+from mlops.worker.facts import FactFinder
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
 from mlops.worker.journals import Journals
 from mlops.worker.loop import Loop
 from mlops.worker.packaging import Packager
-from mlops.worker.presence import Presence
+from mlops.worker.presence import WATCH_LOCK, Presence
 from mlops.worker.reconcile import Reconciler
+from mlops.worker.watch import Watch
 
 log = logging.getLogger("mlops.worker")
 
@@ -59,13 +65,15 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     reconciler = Reconciler(store, server, packager, installation.bentos_dir)
     journals = Journals(installation)
     aliases = None if index is None else AliasFollower(store, installation.database_url("mlflow"))
-    loop = Loop(store, presence, reconciler, index, heartbeat, server, journals, aliases)
+    watch = _watch(installation, store, url)
+    loop = Loop(store, presence, reconciler, index, heartbeat, server, journals, aliases, watch)
     _obey_signals(loop, packager, journals)
     packager.clear()
     heartbeat.start()
     try:
         loop.run()
     finally:
+        watch.stop()
         packager.close()
         journals.close()
         heartbeat.stop()
@@ -86,6 +94,19 @@ def _index(config: MLOpsConfig, installation: Installation, store: Store) -> Run
         config.mlflow_uri,
     )
     return None
+
+
+def _watch(installation: Installation, store: Store, url: str) -> Watch:
+    readers = open_readers()
+
+    def is_too_hot() -> bool | None:
+        state = readers.read().thermal_state
+        return None if state is None else state is ThermalState.CRITICAL
+
+    facts = FactFinder(installation, store, is_too_hot)
+    book = ChannelBook(installation, lambda project: store.projects.alerting()[project].channels)
+    deliveries = Deliveries(store, book.open)
+    return Watch(store, Presence(url, WATCH_LOCK), facts.find, deliveries)
 
 
 def _identity(installation: Installation) -> str:

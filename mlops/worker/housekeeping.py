@@ -10,10 +10,12 @@ from mlops.store.store import Store
 log = logging.getLogger(__name__)
 
 EVERY_S = 600.0
+SOON_S = 5.0
+"""Until the next look where one could not delete all that is due."""
 
 
 class Housekeeping:
-    """Drops what is older than it shall be kept, every few minutes."""
+    """Drops what is older than it shall be kept, every few minutes, and makes room for what comes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -25,8 +27,15 @@ class Housekeeping:
             return
         self._due = time.monotonic() + EVERY_S
         self._store.traffic.forget_old()
-        for project in self._store.projects.all():
-            name = project.project_name
-            gone = self._store.inferences.forget_old(name, self._store.projects.serving(name).log_days)
-            if gone:
-                log.info("%s inferences of %s were older than it keeps them", gone, name)
+        self._store.alerts.forget_old()
+        self._store.retention.make_room()
+        names = [project.project_name for project in self._store.projects.all()]
+        gone = self._store.retention.forget(
+            {name: self._store.projects.serving(name).log_days for name in names}
+        )
+        if gone.partitions:
+            log.info("dropped what no project keeps of the inference log: %s", ", ".join(gone.partitions))
+        if gone.rows:
+            log.info("%s inferences were older than their projects keep them", gone.rows)
+        if not gone.finished:
+            self._due = time.monotonic() + SOON_S

@@ -1,4 +1,5 @@
-"""The worker's loop: hold the lock, reconcile, index runs, judge canaries, look after journals, beat."""
+"""The worker's loop: hold the lock, reconcile, index runs, judge canaries, look after journals, beat; and let
+the watch over alerts begin."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from mlops.worker.index import RunIndex
 from mlops.worker.journals import Journals
 from mlops.worker.presence import Presence
 from mlops.worker.reconcile import Reconciler
+from mlops.worker.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Loop:
         session: Session | None = None,
         journals: Journals | None = None,
         aliases: AliasFollower | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._store = store
         self._presence = presence
@@ -51,6 +54,7 @@ class Loop:
         self._session = session
         self._journals = journals
         self._aliases = aliases
+        self._watch = watch
         self._guard = CanaryGuard(store)
         self._housekeeping = Housekeeping(store)
         self._index_due = self._endpoints_due = 0.0
@@ -79,6 +83,8 @@ class Loop:
         if not self._migrated:
             self._store.upgrade()
             self._migrated = True
+            if self._watch is not None:
+                self._watch.start()
         if self._journals is not None:
             self._journals.look()
         self._update_index()

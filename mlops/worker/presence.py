@@ -1,4 +1,4 @@
-"""The worker's own connection to Postgres: the lock that keeps it single, and its doorbell."""
+"""A connection to Postgres of one's own: the lock that keeps its holder single, and a doorbell."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ import psycopg
 from mlops.errors import ServiceUnavailable
 from mlops.store.notify import DEPLOYMENTS
 
-# Any fixed number of our own; the migration's lock has the one before it.
-_WORKER_LOCK = 7_201_812
+# Any fixed numbers of our own; migrations and partitions have 7_201_811 and 7_201_813.
+WORKER_LOCK, WATCH_LOCK = 7_201_812, 7_201_814
 
 
 class Presence:
-    """Holds the advisory lock for as long as the connection lives. A worker that loses the connection
-    loses the lock with it, and asks for it again before it touches anything."""
+    """Holds the advisory lock for as long as the connection lives. Who loses the connection loses the lock
+    with it, and asks for it again before touching anything. Belongs to one thread."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lock: int = WORKER_LOCK) -> None:
         self._url = url
+        self._lock = lock
         self._connection: psycopg.Connection | None = None
         self._held = False
 
     def hold(self) -> bool:
-        """Whether this is the one worker; asks for the lock where it is not held yet. Raises
+        """Whether this is the one holder; asks for the lock where it is not held yet. Raises
         `ServiceUnavailable("postgres")`."""
         try:
             if self._connection is None or self._connection.closed:
                 self._connect()
             assert self._connection is not None  # noqa: S101
             if not self._held:
-                row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (_WORKER_LOCK,)).fetchone()
+                row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (self._lock,)).fetchone()
                 self._held = bool(row and row[0])
         except psycopg.Error as error:
             self.let_go()

@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench import (
+    alerts,
     command_line,
     data,
+    drift,
     drilling,
     drilling_training,
     hardware,
+    inference_log,
     serving,
     serving_changes,
     serving_kill,
@@ -31,11 +34,14 @@ from tests.bench import (
 from tests.bench.result import HEADER, Result
 
 SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
+    "alerts": alerts.run,
     "command-line": lambda _: command_line.run(),
     "data": lambda _: data.run(),
+    "drift": drift.run,
     "drilling": lambda _: drilling.run(),
     "drilling-training": lambda _: drilling_training.run(),
     "hardware": lambda _: hardware.run(),
+    "inference-log": inference_log.run,
     "serving": serving.run,
     "serving-drilling": serving.run_drilling,
     "serving-changes": serving_changes.run,
@@ -50,6 +56,7 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "tracking-processes": tracking_processes.run,
 }
 """Each takes whether it is to be quick."""
+_MAY_BE_QUICK = ("alerts", "drift", "inference-log", "serving", "tracking-")
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
@@ -59,7 +66,7 @@ def main() -> None:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all by default")
     parser.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
     parser.add_argument(
-        "--quick", action="store_true", help="shorten the tracking and serving suites, to see that they run"
+        "--quick", action="store_true", help="shorten the suites that take long, to see that they run"
     )
     chosen = parser.parse_args()
     if chosen.write and chosen.quick:
@@ -69,7 +76,7 @@ def main() -> None:
     rows: list[list[str]] = []
     for name in chosen.suites or SUITES:
         print(f"{name} …", file=sys.stderr)
-        quick = chosen.quick and name.startswith(("tracking-", "serving"))
+        quick = chosen.quick and name.startswith(_MAY_BE_QUICK)
         for result in SUITES[name](quick):
             rows.append(result.row())
             if quick:
@@ -136,6 +143,9 @@ load: read the ratios.
   process had noted in shared memory after each call.
 - **Without a server**: memory is the largest resident size over the one after the first call; the journal is
   what its files occupy on the disk.
+- **Alerts**: the watch's own thread over a real Postgres, and webhooks to a receiver on this machine. The
+  storm's watch is ended as by SIGTERM, after what it is telling that moment; one that is killed by -9 may
+  tell that one again, with the same id.
 - **Sampling a run** counts the processor time of all threads and of the commands that are run. No Mac was at
   hand: what its commands cost there is not in it, and the last row reads outputs of our own.
 - **Reading whole logs**: every section, check and problem of ours, from bytes in memory, against the data
@@ -158,6 +168,13 @@ load: read the ratios.
   answered or not, together twice as often as sixteen clients were answered just before, each with
   `X-Request-Timeout: 1`. It is over when twenty answers in a row to one client have a median of at most 1.5
   times that before.
+- **Inference log** (`inference-log`): the store's own writer, a thousand requests a transaction, into the
+  embedded Postgres on the same cores; the figures are of slices of two seconds.
+- **Drift** (`drift`): the large report is one process from its start to its end, with Evidently's import. The
+  windows have 30 columns of numbers of several shapes, counts, flags, categories and texts, against a
+  reference of 10,000 rows; a window alarms when any row of its report drifted. "Found after" is the first of
+  windows that grow from 50 to 10,000 inferences in which the shifted column drifted, over 20 streams; "inf"
+  is not at all. Evidently's defaults choose a test by the reference's size and judge each column alone.
 - **kill -9** (`serving-kill`): tiny model, eight clients; "asked once" counts requests whose first try
   failed, which is what clients without retries lose. A retry comes 0.25, 0.5, 1, 2 and 4 s after a 502,
   503, 504 or no answer.

@@ -50,14 +50,18 @@ class Measure:
     ours: Sequence[float]
     bar: float | None
     """The most it may be; None is for a figure that is only told."""
+    at_least: bool = False
+    """Whether the bar is the least that it must be instead."""
 
     def row(self) -> list[str]:
         """A line of the table."""
         row = [self.name, _figure(self.ours, self.unit), "–", "–"]
         if self.bar is None:
             return [*row, "–", "–"]
-        met = statistics.median(self.ours) <= self.bar
-        return [*row, f"≤ {self.bar:g} {self.unit}", "met" if met else "MISSED"]
+        figure = statistics.median(self.ours)
+        met = figure >= self.bar if self.at_least else figure <= self.bar
+        sign = "≥" if self.at_least else "≤"
+        return [*row, f"{sign} {self.bar:g} {self.unit}", "met" if met else "MISSED"]
 
 
 Result = Comparison | Measure

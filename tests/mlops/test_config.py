@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,9 @@ GOOD = {
     "mlflow_workers": ("4", 4),
     "ray_dashboard": ("true", True),
     "otlp_endpoint": ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+    "alert_channels": ('{"team": {"kind": "log"}}', {"team": {"kind": "log"}}),
+    "alert_networks": ('["10.0.0.0/8"]', (ip_network("10.0.0.0/8"),)),
+    "alert_ca_file": ("/tmp/ca.pem", Path("/tmp/ca.pem")),
     "start_timeout_s": ("2.5", 2.5),
     "flush_timeout_s": ("2.5", 2.5),
     "capture_output": ("false", False),
@@ -161,6 +165,25 @@ def test_an_account_in_the_data_remote_is_refused_without_showing_it(monkeypatch
     with pytest.raises(ConfigError, match="MLOPS_DATA_REMOTE_OPTIONS") as caught:
         MLOpsConfig.load()
     assert "swordfish" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MLOPS_ALERT_CHANNELS", "sesame"),
+        ("MLOPS_ALERT_CHANNELS", '["sesame"]'),
+        ("MLOPS_ALERT_CHANNELS", '{"team": "sesame"}'),
+        ("MLOPS_ALERT_NETWORKS", "10.0.0.0/8"),
+        ("MLOPS_ALERT_NETWORKS", '["inside"]'),
+        ("MLOPS_ALERT_NETWORKS", '["10.0.0.1/8"]'),
+    ],
+)
+def test_bad_alert_settings_are_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"{name}=") as caught:
+        MLOpsConfig.load()
+    assert caught.value.setting == name
+    assert "sesame" not in "".join(traceback.format_exception(caught.value)), "an address may be a secret"
 
 
 @pytest.mark.parametrize("capability", ["tracking", "registry", "data"])

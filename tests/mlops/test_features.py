@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mlops.serving.features import MOST_BYTES, MOST_ROWS, told
+from mlops.features import MOST_BYTES, MOST_ROWS, sampled, told
 
 NOTHING: dict[str, np.ndarray] = {}
 
@@ -67,3 +67,23 @@ def test_kept_rows_are_spread_over_all() -> None:
 
 def test_nothing_asked_is_nothing_told() -> None:
     assert json.loads(told(NOTHING, NOTHING, 0.0)) == {"rows": 0, "model_s": 0.0, "inputs": {}, "outputs": {}}
+
+
+def test_a_reference_has_the_features_of_the_log_and_more_rows() -> None:
+    inputs = {"x": np.arange(100.0) / 3, "kind": np.array(["steel"] * 100)}
+    outputs = {"y": np.arange(200.0).reshape(100, 2)}
+    logged = json.loads(told(inputs, outputs, 0.0))
+    found = sampled(inputs, outputs, 100)
+    assert list(found) == ["inputs", "outputs"]
+    for side in found:
+        assert list(found[side]) == list(logged[side])
+        for name, values in found[side].items():
+            assert len(values) == 100
+            assert set(logged[side][name]) <= set(values)
+
+
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_a_reference_keeps_at_most_as_many_rows_as_it_may(most: int) -> None:
+    found = sampled({"x": np.arange(50)}, NOTHING, most)["inputs"]["x"]
+    assert len(found) == min(50, most)
+    assert sampled(NOTHING, NOTHING, most) == {"inputs": {}, "outputs": {}}

@@ -47,6 +47,19 @@ def told(inputs: Mapping[str, Array], outputs: Mapping[str, Array], seconds: flo
     return _json(head | {"inputs": {}, "outputs": {}})
 
 
+def sampled(
+    inputs: Mapping[str, Array], outputs: Mapping[str, Array], most: int
+) -> dict[str, dict[str, list[Any]]]:
+    """The same features of at most `most` rows, evenly spaced, however large: `inputs` and `outputs`."""
+    rows = len(next(iter(inputs.values()))) if inputs else 0
+    sample = _spread(rows, min(rows, most))
+    everything = np.arange(len(sample))
+    return {
+        side: _at(_columns(arrays, rows, sample), everything)
+        for side, arrays in (("inputs", inputs), ("outputs", outputs))
+    }
+
+
 def _spread(rows: int, kept: int) -> Array:
     if kept == rows:  # as for most requests
         return np.arange(rows)

@@ -1,0 +1,1 @@
+"""Drift, quality and alerts of what is served."""

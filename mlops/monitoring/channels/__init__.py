@@ -1,0 +1,1 @@
+"""Ways to tell people, and their programs, of an alert."""

@@ -1,0 +1,82 @@
+"""Tells alerts by their channels, one lane for each, so that one that hangs holds up no other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+from mlops.errors import MLOpsError, NotDelivered
+from mlops.monitoring.channels.base import Channel, Notice, NoticeEvent
+from mlops.store.alerts import Delivery
+from mlops.store.store import Store
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 600.0
+"""Before the second try; each further pause is twice as long, up to the longest."""
+GIVEN_UP_AFTER = timedelta(days=1)
+_LANES = 8
+Lane = tuple[str, str]
+"""Project ("" for the platform) and channel."""
+
+
+class Deliveries:
+    """Hands what is due to the lanes; `look` is called by one thread, and does not wait for them."""
+
+    def __init__(self, store: Store, open_channel: Callable[[str, str], Channel]) -> None:
+        self._store = store
+        self._open_channel = open_channel
+        self._pool = ThreadPoolExecutor(_LANES, thread_name_prefix="deliveries")
+        self._busy: dict[Lane, Future[None]] = {}
+        self._stopping = False
+
+    def look(self) -> None:
+        """Start what is due. Raises `ServiceUnavailable`."""
+        self._busy = {lane: work for lane, work in self._busy.items() if not work.done()}
+        lanes: dict[Lane, list[Delivery]] = {}
+        for delivery in self._store.alerts.due(datetime.now(UTC), most=1000):
+            lanes.setdefault((delivery.alert.project, delivery.channel), []).append(delivery)
+        for lane, found in lanes.items():
+            if lane not in self._busy:
+                self._busy[lane] = self._pool.submit(self._tell, lane, found)
+
+    def close(self) -> None:
+        """End after what is being told this moment."""
+        self._stopping = True
+        self._pool.shutdown(cancel_futures=True)
+
+    def _tell(self, lane: Lane, found: list[Delivery]) -> None:
+        try:
+            channel = self._open_channel(*lane)
+        except MLOpsError as error:
+            for delivery in found:
+                self._store.alerts.give_up(delivery.id, error.message, datetime.now(UTC))
+            return
+        for delivery in found:
+            if self._stopping or not self._tell_one(channel, delivery):
+                return
+
+    def _tell_one(self, channel: Channel, delivery: Delivery) -> bool:
+        """Whether the channel is worth asking for the next."""
+        now = datetime.now(UTC)
+        try:
+            channel.send(_notice(delivery, now))
+        except NotDelivered as error:
+            log.warning("alert %s is not told by %s: %s", delivery.alert.id, delivery.channel, error.message)
+            if error.again and now - delivery.alert.began_at < GIVEN_UP_AFTER:
+                pause = min(FIRST_PAUSE_S * 2**delivery.attempts, LONGEST_PAUSE_S)
+                self._store.alerts.postpone(delivery.id, error.message, now + timedelta(seconds=pause))
+            else:
+                self._store.alerts.give_up(delivery.id, error.message, now)
+            return not error.again
+        self._store.alerts.delivered(delivery.id, datetime.now(UTC))
+        return True
+
+
+def _notice(delivery: Delivery, now: datetime) -> Notice:
+    return Notice(
+        id=f"alert-{delivery.alert.id}-{delivery.event}", event=NoticeEvent(delivery.event), at=now,
+        alert=delivery.alert, url="",
+    )  # fmt: skip

@@ -1,0 +1,152 @@
+"""Migrations of a database with rows, there and back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+import mlops.store
+from mlops.installation import Installation
+from mlops.store.database import connect, upgrade
+from mlops.store.inferences import Inferences
+from mlops.store.partitions import Partitions
+from mlops.store.tables import metadata
+
+Migrate = Callable[[str], None]
+
+
+@pytest.fixture
+def fresh(database_installation: Installation) -> Iterator[Engine]:
+    """Of an empty database that is gone after the test."""
+    name = f"migrated_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(database_installation.database_url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        made = connect(database_installation.database_url(name))
+        yield made
+        made.dispose()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def migrate(fresh: Engine) -> Migrate:
+    """Brings the database to a revision, from wherever it is."""
+
+    def to(revision: str) -> None:
+        config = Config()
+        config.set_main_option("script_location", f"{mlops.store.__path__[0]}/migrations")
+        with fresh.begin() as connection:
+            config.attributes["connection"] = connection
+            current = MigrationContext.configure(connection).get_current_revision() or ""
+            (command.upgrade if current < revision else command.downgrade)(config, revision)
+
+    return to
+
+
+def fill(engine: Engine, *ages_days: float) -> list[datetime]:
+    """An inference of each age, by an INSERT as revision 0003 knows it; the project is there afterwards."""
+    times = [datetime.now(UTC) - timedelta(days=days) for days in ages_days]
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO projects VALUES ('alpha', 'alpha', '/', '1', '/') ON CONFLICT DO NOTHING")
+        )
+        for at in times:
+            connection.execute(
+                text(
+                    "INSERT INTO inferences (at, project, model, version, side, request_id, status,"
+                    " latency_s, features)"
+                    " VALUES (:at, 'alpha', 'depth', 1, 'champion', 'r', 200, 0.1, '{\"rows\": 1}')"
+                ),
+                {"at": at},
+            )
+    return times
+
+
+def rows(engine: Engine) -> list[tuple[Any, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text("SELECT * FROM inferences ORDER BY id"))]
+
+
+def add_now(engine: Engine, at: datetime | None = None) -> None:
+    row = {
+        "at": at or datetime.now(UTC), "project": "alpha", "model": "depth", "version": 2, "side": "canary",
+        "request_id": "new", "status": 200, "latency_s": 0.1, "features": None,
+    }  # fmt: skip
+    Inferences(engine).add([row])
+
+
+def is_partition(_: object, name: str | None, kind: str, *__: object) -> bool:
+    return not (kind == "table" and str(name).startswith("inferences_"))
+
+
+def test_the_tables_are_those_that_the_migrations_leave(fresh: Engine) -> None:
+    upgrade(fresh)
+    Partitions(fresh).make_ahead()
+    with fresh.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_object": is_partition})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_what_was_logged_stays_as_it_is_when_the_log_gets_partitions(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0003")
+    fill(fresh, 40, 3, 0.5, 0)
+    before = rows(fresh)
+    migrate("0004")
+    assert rows(fresh) == before
+    (only,) = Partitions(fresh).all()
+    assert (only.name, only.began) == ("inferences_before", None)
+    assert only.holds(datetime.now(UTC))
+    add_now(fresh)
+    add_now(fresh, datetime.now(UTC) + timedelta(days=2))
+    assert len({row[0] for row in rows(fresh)}) == 6, "ids go on"
+    assert len(Partitions(fresh).all()) == 2
+    with fresh.begin() as connection:
+        connection.execute(text("DELETE FROM projects"))
+    assert rows(fresh) == []
+
+
+def test_rows_of_tomorrow_are_in_the_first_partition_too(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0003")
+    (at,) = fill(fresh, -10)
+    migrate("0004")
+    (only,) = Partitions(fresh).all()
+    assert only.holds(at)
+    assert not only.holds(at + timedelta(days=1))
+
+
+def test_an_empty_log_gets_partitions_as_they_are_needed(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0003")
+    migrate("0004")
+    assert Partitions(fresh).all() == []
+    fill(fresh)
+    add_now(fresh)
+    assert len(rows(fresh)) == 1
+
+
+def test_the_log_goes_back_to_one_table_with_all_its_rows(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0003")
+    fill(fresh, 5, 0)
+    migrate("0004")
+    for days in (90, 1, 0, -3):
+        add_now(fresh, datetime.now(UTC) - timedelta(days=days))
+    partitioned = rows(fresh)
+    assert len(partitioned) == 6
+    migrate("0003")
+    assert rows(fresh) == partitioned
+    fill(fresh, 0)
+    assert len({row[0] for row in rows(fresh)}) == 7, "ids go on"
+    migrate("0004")
+    assert rows(fresh)[:6] == partitioned
+    migrate("0003")
+    with fresh.begin() as connection:
+        connection.execute(text("DELETE FROM projects"))
+    assert rows(fresh) == []
