@@ -218,6 +218,11 @@ class Alerts:
         """It could not be told, and is tried again then."""
         self._tried(number, next_at=until, error=error)
 
+    def hold_back(self, numbers: Sequence[int], until: datetime) -> None:
+        """None of them is due before then; none was tried."""
+        with self._engine.begin() as connection:
+            connection.execute(update(deliveries).where(deliveries.c.id.in_(numbers)).values(next_at=until))
+
     def give_up(self, number: int, error: str, now: datetime) -> None:
         """It cannot be told."""
         self._tried(number, ended_at=now, error=error)

@@ -54,25 +54,36 @@ class Deliveries:
             for delivery in found:
                 self._store.alerts.give_up(delivery.id, error.message, datetime.now(UTC))
             return
-        for delivery in found:
-            if self._stopping or not self._tell_one(channel, delivery):
+        for place, delivery in enumerate(found):
+            if self._stopping:
+                return
+            until = self._tell_one(channel, delivery)
+            if until is not None:  # the others would fare no better, and must not crowd out other channels
+                self._store.alerts.hold_back([each.id for each in found[place + 1 :]], until)
                 return
 
-    def _tell_one(self, channel: Channel, delivery: Delivery) -> bool:
-        """Whether the channel is worth asking for the next."""
+    def _tell_one(self, channel: Channel, delivery: Delivery) -> datetime | None:
+        """Tell it; returns until when the channel is not worth another try."""
         now = datetime.now(UTC)
         try:
             channel.send(_notice(delivery, now))
         except NotDelivered as error:
-            log.warning("alert %s is not told by %s: %s", delivery.alert.id, delivery.channel, error.message)
-            if error.again and now - delivery.alert.began_at < GIVEN_UP_AFTER:
-                pause = min(FIRST_PAUSE_S * 2**delivery.attempts, LONGEST_PAUSE_S)
-                self._store.alerts.postpone(delivery.id, error.message, now + timedelta(seconds=pause))
-            else:
-                self._store.alerts.give_up(delivery.id, error.message, now)
-            return not error.again
+            return self._failed(delivery, error.message, now, again=error.again)
+        except Exception as error:
+            log.exception("channel %s has a fault", delivery.channel)
+            return self._failed(delivery, repr(error), now, again=True)
         self._store.alerts.delivered(delivery.id, datetime.now(UTC))
-        return True
+        return None
+
+    def _failed(self, delivery: Delivery, why: str, now: datetime, *, again: bool) -> datetime | None:
+        log.warning("alert %s is not told by %s: %s", delivery.alert.id, delivery.channel, why)
+        if not again or now - delivery.alert.began_at > GIVEN_UP_AFTER:
+            self._store.alerts.give_up(delivery.id, why, now)
+            return None
+        pause = min(FIRST_PAUSE_S * 2 ** min(delivery.attempts, 10), LONGEST_PAUSE_S)
+        until = now + timedelta(seconds=pause)
+        self._store.alerts.postpone(delivery.id, why, until)
+        return until
 
 
 def _notice(delivery: Delivery, now: datetime) -> Notice:

@@ -116,6 +116,35 @@ def test_what_may_work_later_is_tried_again_with_the_same_id(
     assert channels["a"].notices[0].id.endswith("-fired")
 
 
+def test_a_dead_channel_with_many_crowds_out_no_other(
+    deliveries: Deliveries, channels: dict[str, Told], fire: Callable[..., None], store: Store
+) -> None:
+    channels["a"].failure = NotDelivered("a", "refused", again=True)
+    fire(*(f"service-{number}" for number in range(1200)))
+    looked(deliveries, lambda: len(store.alerts.due(datetime.now(UTC), most=2000)) < 1000)
+    fire("last", by=("b",))
+    looked(deliveries, lambda: len(channels["b"].notices) == 1)
+    assert channels["a"].notices == []
+
+
+def test_a_fault_of_a_channel_is_tried_again(
+    deliveries: Deliveries,
+    channels: dict[str, Told],
+    fire: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlops.worker.deliveries.FIRST_PAUSE_S", 0.1)
+    faults = [ValueError("a fault of ours")]
+    send = channels["a"].send
+    monkeypatch.setattr(channels["a"], "send", lambda notice: send(notice) if not faults else raised(faults))
+    fire("ray")
+    looked(deliveries, lambda: len(channels["a"].notices) == 1)
+
+
+def raised(faults: list[Exception]) -> None:
+    raise faults.pop()
+
+
 def test_what_cannot_work_is_given_up(
     deliveries: Deliveries, channels: dict[str, Told], fire: Callable[..., None], store: Store
 ) -> None:
