@@ -49,7 +49,8 @@ def list_alerts(
         {
             "NUMBER": alert.id,
             "SEVERITY": alert.severity.value,
-            "STATE": alert.state.value + (f" by {alert.acknowledged_by}" if alert.acknowledged_by else ""),
+            "STATE": alert.state.value,
+            "LOOKED AFTER BY": alert.acknowledged_by,
             "PROJECT": alert.project,
             "RULE": alert.rule,
             "SINCE": alert.began_at,
