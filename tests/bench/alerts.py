@@ -6,8 +6,6 @@ import contextlib
 import http.server
 import ipaddress
 import json
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mlops.config import MLOpsConfig
 from mlops.entities import DeploymentState, ProjectWorkspace, ServiceState, ServiceStatus
 from mlops.installation import Installation
 from mlops.monitoring.alerts import evaluate
@@ -23,13 +20,13 @@ from mlops.monitoring.channels.reach import Reach
 from mlops.monitoring.channels.webhook import WebhookChannel
 from mlops.monitoring.readings import Facts
 from mlops.monitoring.rules import Kind, Rule, all_rules
-from mlops.services import postgres
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
 from mlops.worker.deliveries import Deliveries
 from mlops.worker.facts import FactFinder
 from mlops.worker.presence import WATCH_LOCK, Presence
 from mlops.worker.watch import Watch
+from tests.bench.database import running
 from tests.bench.result import Measure, Result
 
 PROJECTS, RULES = 50, 1000
@@ -39,7 +36,7 @@ _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 def run(quick: bool) -> Iterator[Result]:
     """Each on the real database, with the watch's own thread and a real receiver on this machine."""
-    with _database() as installation:
+    with running() as installation:
         store = Store(installation.database_url())
         store.upgrade()
         yield from _many_rules(installation, store)
@@ -210,26 +207,3 @@ def _watching(installation: Installation, store: Store, receiver: _Receiver) -> 
     watch.start()
     yield
     watch.stop()
-
-
-@contextlib.contextmanager
-def _database() -> Iterator[Installation]:
-    """An installation of which only Postgres runs."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        installation = Installation(MLOpsConfig(home=Path(folder) / "home"))
-        installation.prepare()
-        postgres.initialise(installation)
-        service = postgres.service(installation, installation.choose_ports(["postgres"])["postgres"])
-        process = subprocess.Popen(
-            service.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + 60
-            while service.probe(frozenset([process.pid])) is not None:
-                assert time.monotonic() < deadline, "Postgres did not start"
-                time.sleep(0.1)
-            postgres.create_databases(installation.database_url)
-            yield installation
-        finally:
-            process.send_signal(service.stop_signal)
-            process.wait(20)

@@ -18,8 +18,8 @@ _START_S = 60.0
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """The URL of an empty database `mlops`; all of it is gone afterwards."""
+def running() -> Iterator[Installation]:
+    """An installation with an empty database `mlops`; all of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         installation = Installation(MLOpsConfig(home=Path(folder) / "home"))
         installation.prepare()
@@ -30,7 +30,7 @@ def running() -> Iterator[str]:
         try:
             until(lambda: service.probe(frozenset([process.pid])) is None, _START_S)
             postgres.create_databases(installation.database_url)
-            yield installation.database_url("mlops")
+            yield installation
         finally:
             process.send_signal(service.stop_signal)
             process.wait(60)

@@ -31,7 +31,8 @@ BAR = 2000
 def run(quick: bool) -> Iterator[Result]:
     """Twenty seconds of writing alone, and as many beside the housekeeping."""
     seconds = 1.0 if quick else SECONDS
-    with database.running() as url:
+    with database.running() as installation:
+        url = installation.database_url("mlops")
         _prepare(url)
         batch = _batch()
         size = round(statistics.mean(len(row["features"]) for row in batch))
