@@ -113,9 +113,11 @@ class Gateway:
             for row in self.request("GET", f"{path}?{urlencode(query)}")
         ]
 
-    def alerts(self, *, history: bool = False, count: int = 100) -> list[Alert]:
-        """What is wrong in the projects of the token, newest first; with `history` what was, too."""
-        query = urlencode({"history": str(history).lower(), "count": count})
+    def alerts(self, project: str | None = None, *, history: bool = False, count: int = 100) -> list[Alert]:
+        """What is wrong in the projects of the token, or one of them, newest first; with `history` what was,
+        too."""
+        one = {} if project is None else {"project": project}
+        query = urlencode({"history": str(history).lower(), "count": count} | one)
         return [_alert(row) for row in self.request("GET", f"/api/alerts?{query}")]
 
     def acknowledge(self, number: int) -> Alert:

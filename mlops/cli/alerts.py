@@ -40,8 +40,7 @@ def list_alerts(
 
     Example: efficientai-toolkit mlops:alerts list --history --project drilling --json
     """
-    found = admin_gateway().alerts(history=history, count=count)
-    found = [alert for alert in found if project is None or alert.project == project]
+    found = admin_gateway().alerts(project, history=history, count=count)
     if as_json:
         emit(found, True, "")
         return

@@ -44,9 +44,12 @@ def alert_routes(platform: Platform) -> APIRouter:
     desk = platform.alerts
 
     @routes.get("/alerts")
-    def alerts(caller: Caller, history: bool = False, count: int = 100) -> list[Alert]:
-        """List what is wrong, newest first; with `history` what was, too. An admin sees the platform's."""
-        return desk.latest(caller.project, with_ended=history, count=count)
+    def alerts(
+        caller: Caller, project: str | None = None, history: bool = False, count: int = 100
+    ) -> list[Alert]:
+        """List what is wrong, newest first; with `history` what was, too. An admin sees all and the
+        platform's, or those of one `project`; a member never sees another's."""
+        return desk.latest(caller.project or project, with_ended=history, count=count)
 
     @routes.post("/alerts/{number}/acknowledge")
     def acknowledge(number: Number, caller: Caller) -> Alert:

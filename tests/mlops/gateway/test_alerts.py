@@ -52,6 +52,9 @@ def test_each_sees_its_own_alerts(
     assert (seen["project"], seen["rule"], seen["subject"]) == ("alpha", "run-failed", "alpha-failed")
     assert client_of("token-of-beta").get("/api/alerts").json() == []
     assert [each["project"] for each in admin.get("/api/alerts").json()] == ["alpha"]
+    assert [each["project"] for each in admin.get("/api/alerts?project=alpha").json()] == ["alpha"]
+    assert admin.get("/api/alerts?project=beta").json() == []
+    assert client_of("token-of-beta").get("/api/alerts?project=alpha").json() == []
     assert error_of(alpha.get("/api/alerts?count=0"))["fields"]["field"] == "count"
 
 
