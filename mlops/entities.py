@@ -409,12 +409,79 @@ class DriftReport:
         return any(row.drifted for row in self.columns)
 
     @property
+    def judged(self) -> int:
+        """How many columns could be judged, whichever check of them."""
+        return len({(row.side, row.column) for row in self.columns if row.score is not None})
+
+    @property
+    def drifted_columns(self) -> int:
+        """How many columns have a check that drifted."""
+        return len({(row.side, row.column) for row in self.columns if row.drifted})
+
+    @property
     def share(self) -> float:
-        """Of the columns whose distribution was judged, those that drifted; 0 where none was judged."""
-        judged = [
-            row for row in self.columns if row.check is DriftCheck.DISTRIBUTION and row.score is not None
-        ]
-        return sum(row.drifted for row in judged) / len(judged) if judged else 0.0
+        """Of the columns that could be judged, those of which a check drifted; 0 where none could be."""
+        return self.drifted_columns / self.judged if self.judged else 0.0
+
+
+class DriftTrigger(StrEnum):
+    """Why a drift report is made."""
+
+    REQUEST = "request"
+    """Somebody asked for it."""
+    SCHEDULE = "schedule"
+    """The time for it had come."""
+    COUNT = "count"
+    """So many inferences had come since the last one."""
+
+
+class JobState(StrEnum):
+    """Where a job of the worker's is on its way."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class DriftJob:
+    """A drift report of a model version, from when it is asked for."""
+
+    id: int
+    project: str
+    model: str
+    version: int
+    trigger: DriftTrigger
+    asked_by: str
+    """Who asked; empty where it was due by itself."""
+    state: JobState
+    asked_at: datetime
+    since: datetime
+    """The window: inferences from then on,"""
+    until: datetime
+    """and before then."""
+    ended_at: datetime | None = None
+    error: str = ""
+    """Why it failed."""
+    error_type: str = ""
+    """The error's class."""
+    has_page: bool = False
+    """Whether Evidently's page of it is there: it comes some seconds after the rows."""
+    reference_rows: int = 0
+    current_rows: int = 0
+    inferences: int = 0
+    judged: int = 0
+    """Columns that could be judged."""
+    drifted: int = 0
+    """Columns of which a check drifted."""
+    columns: tuple[ColumnDrift, ...] = ()
+    """The rows; of lists of jobs, those that drifted or none, as the list says."""
+
+    @property
+    def share(self) -> float:
+        """Of the columns that could be judged, those that drifted; 0 where none could be."""
+        return self.drifted / self.judged if self.judged else 0.0
 
 
 class ServiceState(StrEnum):

@@ -13,6 +13,7 @@ MLOpsError
 │   ├── DeploymentNotFound
 │   ├── DataNotFound
 │   ├── AlertNotFound        none of that number goes on
+│   ├── DriftReportNotFound  none of that number, or none with a page
 │   └── RevisionNotFound     no such git revision, or no such version of the data
 ├── Conflict                 the state forbids it
 │   ├── ProjectExists        the name or namespace is another folder's
@@ -214,6 +215,17 @@ class AlertNotFound(NotFound):
             f"no alert {number} goes on", remedy="`efficientai-toolkit mlops:alerts list` has those that do.",
             number=number,
         )  # fmt: skip
+
+
+class DriftReportNotFound(NotFound):
+    """No drift report of that number in what the caller may see, or none with a page."""
+
+    def __init__(self, number: int, what: str = "drift report") -> None:
+        super().__init__(
+            f"there is no {what} {number}",
+            remedy="`efficientai-toolkit mlops:drift <model> --history` has those that there are.",
+            number=number,
+        )
 
 
 class DeploymentNotFound(NotFound):

@@ -43,6 +43,7 @@ class Installation:
         self.mlflow_dir = self.root / "mlflow"
         self.artifacts_dir = self.root / "artifacts"
         self.bentos_dir = self.root / "bentos"
+        self.drift_dir = self.root / "drift"
         self.remotes_dir = self.root / "remotes"
         self.journal_dir = self.root / "journal"
         self.logs_dir = self.root / "logs"
@@ -66,6 +67,7 @@ class Installation:
                 self.mlflow_dir,
                 self.artifacts_dir,
                 self.bentos_dir,
+                self.drift_dir,
                 self.remotes_dir,
                 self.journal_dir,
                 self.logs_dir,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ from mlops.entities import (
 from mlops.errors import DeploymentNotFound, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
 from mlops.installation import Installation
 from mlops.monitoring.desk import AlertDesk
+from mlops.monitoring.drift_desk import DriftDesk
 from mlops.project import check_model_name, check_project_name
 from mlops.services.status import read_status
 from mlops.serving.connections import Answer
@@ -75,12 +77,15 @@ class Platform:
         admin_token: str | None = None,
         traces: Traces | None = None,
         curves: MetricCurves | None = None,
+        drift_dir: Path | None = None,
     ) -> None:
-        """`curves` reads the database of MLflow; None where MLflow is elsewhere."""
+        """`curves` reads the database of MLflow; None where MLflow is elsewhere. `drift_dir` is where the
+        worker keeps pages of drift reports; None where there are none."""
         self.addresses = addresses
         self.session_key = session_key
         self.traces = traces or Traces()
         self.alerts = AlertDesk(store)
+        self.drift = DriftDesk(store, drift_dir)
         self._store = store
         self._router = router
         self._services = services
@@ -111,6 +116,7 @@ class Platform:
             admin_token=installation.secret("admin_token"),
             traces=traces,
             curves=None if config.mlflow_uri else MetricCurves(installation.database_url("mlflow")),
+            drift_dir=installation.drift_dir,
         )
 
     # -- life -----------------------------------------------------------------------------------

@@ -90,6 +90,22 @@ def allows_pickle(allowed: bool | Collection[str], flavors: Collection[str]) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class Monitoring:
+    """How the project's deployed models are looked at for drift."""
+
+    every_s: float = 21_600.0
+    """After how long a report is made by itself; 0 is never."""
+    window_s: float = 86_400.0
+    """How much of the time just gone it is about."""
+    after: int = 1000
+    """After how many inferences a report of those is made by itself, at most one a minute; 0 is never."""
+    false_alarms: float = 0.002
+    """Of windows without any shift, the share in which a column may drift all the same."""
+    least_effect: float = 0.05
+    """Distributions that are closer than this have not drifted, however many rows there are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Alerting:
     """What the project is told, and where; what each may state is checked when it is registered."""
 
@@ -117,6 +133,7 @@ class Project:
     models: tuple[str, ...] = ()
     quotas: Quotas = Quotas()
     serving: Serving = Serving()
+    monitoring: Monitoring = Monitoring()
     alerts: Alerting = Alerting()
 
 
@@ -127,6 +144,7 @@ _KEYS: dict[str, set[str]] = {
     "models": {"name"},
     "quotas": {field.name for field in fields(Quotas)},
     "serving": {field.name for field in fields(Serving)},
+    "monitoring": {field.name for field in fields(Monitoring)},
     "alerts": {field.name for field in fields(Alerting)},
 }
 
@@ -159,6 +177,7 @@ def read_project(folder: Path) -> Project:
         models=_models(path, raw),
         quotas=_quotas(path, _table(path, raw, "quotas")),
         serving=_serving(path, _table(path, raw, "serving")),
+        monitoring=_monitoring(path, _table(path, raw, "monitoring")),
         alerts=_alerting(path, _table(path, raw, "alerts")),
     )
 
@@ -325,6 +344,25 @@ def _batches(path: Path, value: object) -> dict[str, int]:
                 path, f"`serving.batch.{model}` = {rows!r} must be a whole number from 1 to {_MOST_ROWS}"
             )
     return {check_model_name(model): rows for model, rows in value.items()}
+
+
+_MONITORING_LIMITS = {
+    "every_s": (0.0, 31_536_000.0),
+    "window_s": (60.0, 31_536_000.0),
+    "after": (0, 10_000_000),
+    "false_alarms": (0.000_001, 0.5),
+    "least_effect": (0.0, 0.99),
+}
+
+
+def _monitoring(path: Path, raw: dict[str, Any]) -> Monitoring:
+    for key, (lowest, highest) in _MONITORING_LIMITS.items():
+        value = raw.get(key, lowest)
+        kind, noun = (int, "whole number") if key == "after" else (int | float, "number")
+        if not isinstance(value, kind) or isinstance(value, bool) or not lowest <= value <= highest:
+            problem = f"`monitoring.{key}` = {value!r} must be a {noun} from {lowest:g} to {highest:g}"
+            raise ProjectFileError(path, problem)
+    return Monitoring(**raw)
 
 
 def _alerting(path: Path, raw: dict[str, Any]) -> Alerting:

@@ -13,10 +13,10 @@ from sqlalchemy.exc import IntegrityError
 
 from mlops.entities import ProjectWorkspace
 from mlops.errors import ProjectExists, ProjectNotFound
-from mlops.project import Alerting, Quotas, Serving
+from mlops.project import Alerting, Monitoring, Quotas, Serving
 from mlops.store.tables import projects
 
-_Table = TypeVar("_Table", Quotas, Serving, Alerting)
+_Table = TypeVar("_Table", Quotas, Serving, Alerting, Monitoring)
 
 
 class Projects:
@@ -67,6 +67,10 @@ class Projects:
     def serving(self, name: str) -> Serving:
         """How its models are served; the usual for one that is not registered any more."""
         return self._table(name, "serving", Serving)
+
+    def monitoring(self, name: str) -> Monitoring:
+        """How its models are monitored; the usual for one that is not registered any more."""
+        return self._table(name, "monitoring", Monitoring)
 
     def alerting(self) -> dict[str, Alerting]:
         """What each project is told, by name."""

@@ -13,6 +13,7 @@ from mlops.store.aliases import FollowedAliases
 from mlops.store.audit import Audit
 from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
+from mlops.store.drift import Drift
 from mlops.store.inferences import Inferences
 from mlops.store.projects import Projects
 from mlops.store.retention import Retention
@@ -37,6 +38,7 @@ class Store:
         self.traffic = TrafficLog(self._engine)
         self.inferences = Inferences(self._engine)
         self.alerts = Alerts(self._engine)
+        self.drift = Drift(self._engine)
         self.alert_rules = AlertRules(self._engine)
         self.retention = Retention(self._engine)
 

@@ -207,3 +207,58 @@ alert_rules = Table(
     Column("stated", JSONB, nullable=False),
 )
 Index("alert_rules_by_name", func.coalesce(alert_rules.c.project, ""), alert_rules.c.name, unique=True)
+
+# Drift reports of model versions: first jobs of the worker, then what they found.
+drift_jobs = Table(
+    "drift_jobs",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("asked_by", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _now("asked_at"),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("error", Text, nullable=False, server_default=""),
+    Column("error_type", Text, nullable=False, server_default=""),
+    Column("has_page", Boolean, nullable=False, server_default=text("false")),
+    Column("reference_rows", Integer, nullable=False, server_default="0"),
+    Column("current_rows", Integer, nullable=False, server_default="0"),
+    Column("inferences", Integer, nullable=False, server_default="0"),
+    Column("judged", Integer, nullable=False, server_default="0"),
+    Column("drifted", Integer, nullable=False, server_default="0"),
+    Index("drift_jobs_of_model", "project", "model", "version", "trigger", text("id DESC")),
+    Index("drift_jobs_of_project", "project", text("id DESC")),
+    Index("drift_jobs_by_time", "asked_at"),
+)
+# What comes by itself waits once, however long it waits.
+Index(
+    "drift_jobs_due", drift_jobs.c.project, drift_jobs.c.model, drift_jobs.c.version, drift_jobs.c.trigger,
+    unique=True, postgresql_where=text("state IN ('queued', 'running') AND trigger <> 'request'"),
+)  # fmt: skip
+Index("drift_jobs_open", drift_jobs.c.id, postgresql_where=text("state IN ('queued', 'running')"))
+
+drift_columns = Table(
+    "drift_columns",
+    metadata,
+    Column("job_id", BigInteger, ForeignKey("drift_jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("column", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("check", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("score", Double),
+    Column("threshold", Double),
+    Column("drifted", Boolean, nullable=False),
+    Column("reference_missing", Double, nullable=False),
+    Column("current_missing", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    PrimaryKeyConstraint("job_id", "place"),
+)

@@ -29,6 +29,7 @@ EXAMPLES: list[MLOpsError] = [
     errors.ModelNotFound("digits", "net", 3),
     errors.DeploymentNotFound("digits", "net"),
     errors.AlertNotFound(12),
+    errors.DriftReportNotFound(12),
     errors.DataNotFound("digits", "data/raw"),
     errors.RevisionNotFound("digits", "v9"),
     errors.RevisionNotFound("digits", "v9", "data/raw"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mlops.errors import InvalidName, ProjectFileError, ProjectNotFound
 from mlops.project import (
+    Monitoring,
     Project,
     Quotas,
     allows_pickle,
@@ -333,3 +334,32 @@ def test_broken_nearest_project_is_not_skipped_for_an_outer_one(tmp_path: Path) 
     write(inner, "[project")
     with pytest.raises(ProjectFileError):
         find_project(inner)
+
+
+# -- monitoring ---------------------------------------------------------------------------------
+
+
+def test_monitoring_is_as_usual_or_as_stated(tmp_path: Path) -> None:
+    assert read_project(write(tmp_path, head(""))).monitoring == Monitoring()
+    text = "[monitoring]\nevery_s = 0\nwindow_s = 3600\nafter = 200\nfalse_alarms = 0.01\nleast_effect = 0.1"
+    assert read_project(write(tmp_path, head(text))).monitoring == Monitoring(0, 3600, 200, 0.01, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("every_s", "-1"),
+        ("every_s", "nan"),
+        ("window_s", "59"),
+        ("window_s", "'1h'"),
+        ("after", "1.5"),
+        ("after", "true"),
+        ("after", "-1"),
+        ("false_alarms", "0"),
+        ("false_alarms", "0.6"),
+        ("least_effect", "1"),
+    ],
+)
+def test_monitoring_out_of_range_is_told_by_key(tmp_path: Path, key: str, value: str) -> None:
+    with pytest.raises(ProjectFileError, match=re.escape(f"`monitoring.{key}` = ")):
+        read_project(write(tmp_path, head(f"[monitoring]\n{key} = {value}")))

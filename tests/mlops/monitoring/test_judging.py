@@ -263,7 +263,15 @@ def test_a_column_that_cannot_be_judged_says_why(
     found = row(report, DriftCheck.DISTRIBUTION)
     assert found.reason == reason
     assert (found.score, found.threshold, found.drifted, found.method) == (None, None, False, "")
-    assert report.share == 0
+
+
+def test_the_share_is_of_columns_whichever_check_drifted() -> None:
+    reference = sample(x=[0.5] * 25 + [1.0] * 25, z=[0.5] * 25 + [1.0] * 25, few=[1.5] * 9)
+    report = judged(reference, sample(x=[None] * 50, z=[0.5] * 25 + [1.0] * 25, few=[1.5] * 50))
+    drifted = {(one.column, one.check) for one in report.columns if one.drifted}
+    assert drifted == {("x", DriftCheck.MISSING)}
+    assert (report.judged, report.drifted_columns) == (2, 1), "of `few` nothing can be judged"
+    assert report.share == 0.5
 
 
 def test_columns_that_are_not_there_are_missing_altogether() -> None:
