@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlops.active_run import ActiveRun
 from mlops.config import MLOpsConfig
@@ -51,6 +52,9 @@ from mlops.tracking.compare import RunComparison, best, compare
 from mlops.tracking.documents import Write, dict_writer, document, figure_writer, text_writer
 from mlops.tracking.results import MetricHistory, Runs
 from mlops.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlops.monitoring.sample import Sample
 
 _log = logging.getLogger(__name__)
 
@@ -195,6 +199,7 @@ class MLOpsClient:
         flavor: str,
         input_example: Any = None,
         output_example: Any = None,
+        reference: Any = None,
         register: bool = True,
     ) -> ModelVersion | None:
         """Store a model with the run, and register it as the next version of `name` unless told not
@@ -202,18 +207,26 @@ class MLOpsClient:
 
         MLX: a module or function of arrays, exported for inputs like `input_example`, which names the
         callable's parameters. Core ML: an MLModel of coremltools, or the path of its package.
-        Raises `NoActiveRun`, `InvalidInput` (with what cannot be exported), `InvalidName`, `ConfigError`
-        where the flavor's package is not installed.
+
+        `reference` is what drift reports compare with: `(inputs, outputs)`, each arrays by name as the model
+        takes and gives them (or a data frame, or one array), with a row for each prediction; or a `Sample`.
+        At most 5,000 rows, evenly spaced, are kept as features in the model's own files. Without one there
+        are no drift reports.
+        Raises `NoActiveRun`, `InvalidInput` (with what cannot be exported, or is no reference),
+        `InvalidName`, `ConfigError` where the flavor's package is not installed.
         """
-        return self._workspace.registry.log_model(
-            self._active("log_model").id,
-            model,
-            check_model_name(name),
-            flavor=flavor,
-            input_example=input_example,
-            output_example=output_example,
-            register=register,
-        )
+        run = self._active("log_model")
+        with self._workspace.reference_folder(reference, model, input_example, output_example) as files:
+            return self._workspace.registry.log_model(
+                run.id,
+                model,
+                check_model_name(name),
+                flavor=flavor,
+                input_example=input_example,
+                output_example=output_example,
+                register=register,
+                files=files,
+            )
 
     def get_run(self, run_id: str) -> Run:
         """Read a run back. Raises `RunNotFound`."""
@@ -367,6 +380,15 @@ class MLOpsClient:
         MLmodel. Raises `InvalidInput`, `ModelNotFound`, `VersionPending`."""
         number = self._version_number(check_model_name(name), version)
         return self._workspace.registry.download(name, number, Path(folder))
+
+    def reference(self, name: str, version: int | str | ModelVersion | None) -> Sample:
+        """The reference that a registered version was logged with: features by column. Raises `InvalidInput`,
+        `ModelNotFound`, `VersionPending`, `ReferenceNotFound`, `SampleUnreadable`, `ServiceUnavailable`."""
+        from mlops.monitoring.sample import Sample
+
+        number = self._version_number(check_model_name(name), version)
+        with TemporaryDirectory(prefix="reference-") as folder:
+            return Sample.read(self._workspace.download_reference(name, number, Path(folder)))
 
     def deploy_model(
         self,

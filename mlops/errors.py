@@ -10,6 +10,8 @@ MLOpsError
 │   ├── RunNotFound
 │   ├── MetricNotFound       no run has the metric, or one run has not
 │   ├── ModelNotFound
+│   ├── ModelFileNotFound    a model version without that file
+│   ├── ReferenceNotFound    a model version that was logged without a reference
 │   ├── DeploymentNotFound
 │   ├── DataNotFound
 │   ├── AlertNotFound        none of that number goes on
@@ -203,6 +205,33 @@ class ModelNotFound(NotFound):
             remedy="Register one with `client.log_model(..., register=True)`.",
             project=project,
             name=name,
+            version=version,
+        )
+
+
+class ModelFileNotFound(NotFound):
+    """The model version has no such file."""
+
+    def __init__(self, project: str, model: str, version: int, path: str) -> None:
+        super().__init__(
+            f"version {version} of model {model!r} in project {project!r} has no file {path!r}",
+            remedy="See the files it has with `client.download_model`.",
+            project=project,
+            model=model,
+            version=version,
+            path=path,
+        )
+
+
+class ReferenceNotFound(NotFound):
+    """The model version was logged without a reference."""
+
+    def __init__(self, project: str, model: str, version: int) -> None:
+        super().__init__(
+            f"version {version} of model {model!r} in project {project!r} has no reference",
+            remedy="Train one with `client.log_model(..., reference=(inputs, outputs))`.",
+            project=project,
+            model=model,
             version=version,
         )
 

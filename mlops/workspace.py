@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mlops.backends import load
 from mlops.config import MLOpsConfig
 from mlops.data.base import DataStore
 from mlops.entities import ProjectWorkspace
-from mlops.errors import ConfigError, ProjectNotFound, RunNotFound
+from mlops.errors import ConfigError, ModelFileNotFound, ProjectNotFound, ReferenceNotFound, RunNotFound
 from mlops.installation import Installation, write_private
 from mlops.project import check_project_name
 from mlops.registry.base import ModelRegistry
@@ -104,6 +106,30 @@ class Workspace:
 
         return Gateway(self.installation.gateway_url, self.token())
 
+    @contextmanager
+    def reference_folder(
+        self, reference: Any, model: Any, input_example: Any, output_example: Any
+    ) -> Iterator[Path | None]:
+        """What of a model's `reference` is kept in its files, as a folder while the block lasts; None of
+        None. Raises `InvalidInput` (reference)."""
+        if reference is None:
+            yield None
+            return
+        from mlops.monitoring.reference import reference_folder
+        from mlops.registry.signature import array_names
+
+        with reference_folder(reference, array_names(model, input_example, output_example)) as folder:
+            yield folder
+
+    def download_reference(self, model: str, version: int, folder: Path) -> Path:
+        """See `download_reference` of this module."""
+        from mlops.monitoring.reference import PLACE
+
+        try:
+            return self.registry.download(model, version, folder, PLACE)
+        except ModelFileNotFound:
+            raise ReferenceNotFound(self.info.project_name, model, version) from None
+
     def database_url(self, name: str) -> str:
         """The URL of a database of the project's own; see `project_database`."""
         from mlops.store.project_database import (
@@ -155,6 +181,13 @@ def recorded_projects(installation: Installation) -> list[str]:
 def download_model(config: MLOpsConfig, project: str, model: str, version: int, folder: Path) -> Path:
     """Bring a registered version's files into `folder`; returns the model's folder (its MLmodel inside)."""
     return Workspace.open(project, Installation(config)).registry.download(model, version, folder)
+
+
+def download_reference(config: MLOpsConfig, project: str, model: str, version: int, folder: Path) -> Path:
+    """Bring the reference of a registered version into `folder`, and nothing else of it; returns the file,
+    for `Sample.read`. Raises `ProjectNotFound`, `ModelNotFound`, `ReferenceNotFound` where it was logged
+    without one, `ServiceUnavailable`."""
+    return Workspace.open(project, Installation(config)).download_reference(model, version, folder)
 
 
 def data_of_run(config: MLOpsConfig, project: str, run_id: str) -> dict[str, str]:

@@ -21,9 +21,11 @@ class ModelRegistry(Protocol):
         input_example: Any = None,
         output_example: Any = None,
         register: bool = True,
+        files: Path | None = None,
     ) -> ModelVersion | None:
         """Store `model` with the run in the flavor's format, with the signature inferred from the
         examples, and register it as the next version of `name` unless told not to (then None).
+        What is in the folder `files` is kept in the model's own folder, at the same places below it.
         Its version is None, pending, when no server gave it a number.
         Raises `InvalidInput` (flavor, name), `RunNotFound`."""
 
@@ -37,9 +39,10 @@ class ModelRegistry(Protocol):
     def set_alias(self, name: str, alias: str, version: int | None) -> None:
         """Point `alias` (champion, challenger) at a version; raises `ModelNotFound`, `VersionPending`."""
 
-    def download(self, name: str, version: int | None, folder: Path) -> Path:
-        """Bring the version's files (an MLflow model folder with its MLmodel) into `folder`;
-        returns the model's folder; raises `ModelNotFound`, `VersionPending`."""
+    def download(self, name: str, version: int | None, folder: Path, path: str = "") -> Path:
+        """Bring the version's files (an MLflow model folder with its MLmodel) into `folder`; returns the
+        model's folder. With `path` (relative to it, POSIX) that file alone, which is returned. Raises
+        `ModelNotFound`, `VersionPending`, `ModelFileNotFound`, and `InvalidInput` (path)."""
 
     def attach(self, name: str, version: int | None, file: Path, folder: str) -> str:
         """Keep a copy of `file` beside the version: in `folder` (relative, POSIX) among the artifacts of the

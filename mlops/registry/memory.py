@@ -8,15 +8,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mlops.entities import ModelVersion
-from mlops.errors import ModelNotFound, RunNotFound
+from mlops.errors import ModelFileNotFound, ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import flavor_of
-from mlops.registry.versions import check_attachment, check_version
+from mlops.registry.versions import check_attachment, check_file_path, check_version
 
 if TYPE_CHECKING:
     from mlops.registry.base import ModelRegistry
@@ -31,6 +31,7 @@ class MemoryRegistry:
         self._has_run = has_run
         self._versions: dict[str, list[ModelVersion]] = {}
         self._models: dict[tuple[str, int], Any] = {}
+        self._files: dict[tuple[str, int], dict[str, bytes]] = {}
         self._attached: dict[str, bytes] = {}
         self._lock = threading.RLock()
 
@@ -44,6 +45,7 @@ class MemoryRegistry:
         input_example: Any = None,
         output_example: Any = None,
         register: bool = True,
+        files: Path | None = None,
     ) -> ModelVersion | None:
         """See `ModelRegistry.log_model`; a model that is not registered is not kept."""
         flavor_of(flavor)
@@ -66,6 +68,7 @@ class MemoryRegistry:
             )
             self._versions.setdefault(name, []).append(version)
             self._models[name, number] = model
+            self._files[name, number] = _contents(files)
         return version
 
     def get_version(self, name: str, version: int | None) -> ModelVersion:
@@ -96,14 +99,19 @@ class MemoryRegistry:
                 held = others | {alias} if each.version == version else others
                 self._versions[name][at] = replace(each, aliases=tuple(sorted(held)))
 
-    def download(self, name: str, version: int | None, folder: Path) -> Path:
+    def download(self, name: str, version: int | None, folder: Path, path: str = "") -> Path:
         """See `ModelRegistry.download`."""
         found = self.get_version(name, version)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "MLmodel").write_text(json.dumps({"flavors": {found.flavor: {}}}))
-        (folder / "model.pkl").write_bytes(
-            pickle.dumps(self._models[name, check_version(self.project, name, version)])
-        )
+        number = check_version(self.project, name, version)
+        kept = self._files[name, number] | {"MLmodel": json.dumps({"flavors": {found.flavor: {}}}).encode()}
+        if path:
+            check_file_path(path)
+            if path not in kept:
+                raise ModelFileNotFound(self.project, name, number, path)
+            return _written(folder / PurePosixPath(path).name, kept[path])
+        for place, content in kept.items():
+            _written(folder / place, content)
+        _written(folder / "model.pkl", pickle.dumps(self._models[name, number]))
         return folder
 
     def attach(self, name: str, version: int | None, file: Path, folder: str) -> str:
@@ -121,6 +129,19 @@ class MemoryRegistry:
         """What `attach` keeps at a URI of its own; raises `KeyError` for another."""
         with self._lock:
             return self._attached[uri]
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _contents(folder: Path | None) -> dict[str, bytes]:
+    if folder is None:
+        return {}
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 if TYPE_CHECKING:

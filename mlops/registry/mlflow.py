@@ -5,19 +5,19 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mlops.binding.context import Binding, current_binding
 from mlops.binding.fluent import current_run
 from mlops.binding.session import MLflowSession
 from mlops.entities import PENDING_VERSION, VERSION_KEY, ModelVersion
-from mlops.errors import ConfigError, InvalidInput, ModelNotFound, RunNotFound
+from mlops.errors import ConfigError, InvalidInput, ModelFileNotFound, ModelNotFound, RunNotFound
 from mlops.project import check_model_name
 from mlops.registry.aliases import check_alias
 from mlops.registry.flavors import Flavor, flavor_of
 from mlops.registry.signature import signature_of
-from mlops.registry.versions import check_attachment, check_version
+from mlops.registry.versions import check_attachment, check_file_path, check_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,6 +50,7 @@ class MLflowRegistry:
         input_example: Any = None,
         output_example: Any = None,
         register: bool = True,
+        files: Path | None = None,
     ) -> ModelVersion | None:
         """See `ModelRegistry.log_model`; examples are arrays, frames, or dicts of arrays by name."""
         chosen = flavor_of(flavor)
@@ -58,6 +59,8 @@ class MLflowRegistry:
             run = client.get_run(run_id)
             with current_run(lambda: run, current_binding() or self._binding):
                 logged = _log(chosen, model, name, input_example, output_example)
+                if files is not None:
+                    client.log_model_artifacts(logged.model_id, str(files))
             if not register:
                 return None
             tags = {"flavor": flavor, "project": self.project, "run_id": run_id}
@@ -84,19 +87,33 @@ class MLflowRegistry:
         with self._calls(name, number) as client:
             client.set_registered_model_alias(name, alias, str(number))
 
-    def download(self, name: str, version: int | None, folder: Path) -> Path:
+    def download(self, name: str, version: int | None, folder: Path, path: str = "") -> Path:
         """See `ModelRegistry.download`."""
         from mlflow.artifacts import download_artifacts
 
         number = check_version(self.project, name, version)
+        if path:
+            check_file_path(path)
         folder.mkdir(parents=True, exist_ok=True)
         with self._calls(name, number) as client:
             # A models:/ URI would be looked up at the process's own tracking URI, which need not be ours.
             uri = client.get_model_version_download_uri(name, str(number))
             if uri.startswith(f"{_LOGGED_MODEL}m-"):
                 uri = client.get_logged_model(uri.removeprefix(_LOGGED_MODEL)).artifact_location
-            path = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._binding.url)
-            return Path(path)
+            if path:
+                self._check_has(name, number, uri, path)
+                uri = f"{uri.rstrip('/')}/{path}"
+            found = download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=self._binding.url)
+            return Path(found)
+
+    def _check_has(self, name: str, version: int, uri: str, path: str) -> None:
+        from mlflow.artifacts import list_artifacts
+
+        parent = PurePosixPath(path).parent
+        below = uri if str(parent) == "." else f"{uri.rstrip('/')}/{parent}"
+        there = list_artifacts(artifact_uri=below, tracking_uri=self._binding.url)
+        if not any(PurePosixPath(each.path).name == PurePosixPath(path).name for each in there):
+            raise ModelFileNotFound(self.project, name, version, path)
 
     def attach(self, name: str, version: int | None, file: Path, folder: str) -> str:
         """See `ModelRegistry.attach`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlops.errors import InvalidInput
@@ -36,6 +37,28 @@ def signature_of(model: Any, input_example: Any, output_example: Any) -> ModelSi
     if graph is None or not hasattr(graph, "input"):  # as onnx.ModelProto's has
         return inferred
     return ModelSignature(_opened(inferred.inputs, graph.input), _opened(inferred.outputs, graph.output))
+
+
+def array_names(model: Any, input_example: Any, output_example: Any) -> dict[str, list[str] | None]:
+    """What serving calls the arrays that the model takes and gives, by side (`inputs`, `outputs`): an ONNX
+    graph's names, or those of the examples; None where neither tells."""
+    graph = getattr(model, "graph", None)
+    if graph is not None and hasattr(graph, "initializer"):
+        constants = {each.name for each in graph.initializer}
+        return {
+            "inputs": [each.name for each in graph.input if each.name not in constants],
+            "outputs": [each.name for each in graph.output],
+        }
+    examples = {"inputs": input_example, "outputs": output_example}
+    return {side: _names(side, example) for side, example in examples.items()}
+
+
+def _names(side: str, example: Any) -> list[str] | None:
+    if isinstance(example, Mapping):
+        return [str(name) for name in example]
+    if hasattr(example, "columns"):
+        return [str(name) for name in example.columns]
+    return [side] if hasattr(example, "shape") and not hasattr(example, "name") else None
 
 
 def _opened(schema: Schema | None, values: Any) -> Schema | None:

@@ -18,6 +18,15 @@ def check_attachment(file: Path, folder: str) -> None:
     """Raise `InvalidInput` unless `file` is one, and `folder` a place below a run's artifacts."""
     if not file.is_file():
         raise InvalidInput("file", str(file), "is not a file", remedy="Give the path of one file.")
-    parts = PurePosixPath(folder).parts
-    if not parts or parts[0] == "/" or ".." in parts or "\\" in folder:
-        raise InvalidInput("folder", folder, "is not a relative path", remedy="Name folders, as `a/b`.")
+    _check_relative("folder", folder)
+
+
+def check_file_path(path: str) -> None:
+    """Raise `InvalidInput` unless `path` is a place below a model's folder."""
+    _check_relative("path", path)
+
+
+def _check_relative(field: str, path: str) -> None:
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\\" in path:
+        raise InvalidInput(field, path, "is not a relative path", remedy="Name folders, as `a/b`.")

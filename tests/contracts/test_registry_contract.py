@@ -16,7 +16,14 @@ from sklearn.linear_model import LogisticRegression
 from mlops.binding.context import Binding
 from mlops.binding.session import MLflowSession
 from mlops.entities import RunStatus
-from mlops.errors import InvalidInput, InvalidName, ModelNotFound, RunNotFound, VersionPending
+from mlops.errors import (
+    InvalidInput,
+    InvalidName,
+    ModelFileNotFound,
+    ModelNotFound,
+    RunNotFound,
+    VersionPending,
+)
 from mlops.registry.base import ModelRegistry
 from mlops.registry.memory import MemoryRegistry
 from mlops.registry.mlflow import MLflowRegistry
@@ -180,6 +187,49 @@ def test_a_downloaded_version_is_an_mlflow_model_folder(side: Side, name: str, t
     folder = side.registry.download(name, 1, tmp_path / "new" / "folder")
     assert (folder / "MLmodel").is_file()
     assert folder.is_relative_to(tmp_path)
+
+
+def with_files(side: Side, name: str, folder: Path) -> Any:
+    """A version with a file of its own, `notes/note.bin`, beside the model's."""
+    a_file(folder / "notes", b"\x00kept")
+    return side.registry.log_model(
+        side.run(), MODEL, name, flavor="sklearn", input_example=X, files=folder
+    )  # fmt: skip
+
+
+def test_further_files_go_with_the_models_own(side: Side, name: str, tmp_path: Path) -> None:
+    made = with_files(side, name, tmp_path / "given")
+    folder = side.registry.download(name, made.version, tmp_path / "got")
+    assert (folder / "MLmodel").is_file()
+    assert (folder / "notes" / "note.bin").read_bytes() == b"\x00kept"
+
+
+def test_one_file_of_a_version_comes_alone(side: Side, name: str, tmp_path: Path) -> None:
+    made = with_files(side, name, tmp_path / "given")
+    file = side.registry.download(name, made.version, tmp_path / "got" / "new", "notes/note.bin")
+    assert file == tmp_path / "got" / "new" / "note.bin"
+    assert file.read_bytes() == b"\x00kept"
+    top = side.registry.download(name, made.version, tmp_path / "top", "MLmodel")
+    assert (top.name, [path.name for path in (tmp_path / "top").iterdir()]) == ("MLmodel", ["MLmodel"])
+    assert [path.name for path in (tmp_path / "got").rglob("*") if path.is_file()] == ["note.bin"]
+
+
+@pytest.mark.parametrize("path", ["notes/other.bin", "gone/note.bin", "note.bin"])
+def test_a_file_that_the_version_lacks_is_named(side: Side, name: str, path: str, tmp_path: Path) -> None:
+    made = with_files(side, name, tmp_path / "given")
+    with pytest.raises(ModelFileNotFound, match=path) as caught:
+        side.registry.download(name, made.version, tmp_path / "got", path)
+    assert (caught.value.model, caught.value.version, caught.value.path) == (name, 1, path)
+    with pytest.raises(ModelNotFound):
+        side.registry.download(f"{name}-other", 1, tmp_path / "got", path)
+
+
+@pytest.mark.parametrize("path", ["/MLmodel", "../MLmodel", "notes/../../note.bin"])
+def test_only_files_inside_the_models_folder_come(side: Side, name: str, path: str, tmp_path: Path) -> None:
+    made = with_files(side, name, tmp_path / "given")
+    with pytest.raises(InvalidInput) as caught:
+        side.registry.download(name, made.version, tmp_path / "got", path)
+    assert caught.value.field == "path"
 
 
 def a_file(folder: Path, content: bytes = b"kept") -> Path:

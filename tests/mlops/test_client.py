@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlops import MLOpsClient, MLOpsConfig, ProjectWorkspace, errors
@@ -356,6 +357,39 @@ def test_models_are_registered_one_version_after_another(alpha: MLOpsClient, bet
     assert [(v.version, v.run_id) for v in kept if v] == [(1, run.id), (2, run.id)]
     assert [v.version for v in alpha.list_models("net")] == [2, 1]
     assert beta.list_models() == []
+
+
+def test_a_models_reference_is_read_back_alone(alpha: MLOpsClient, tmp_path: Path) -> None:
+    x, y = np.arange(6.0).reshape(3, 2), np.array(["a", "b", "a"])
+    with alpha.start_run():
+        made = alpha.log_model(object(), "net", flavor="sklearn", reference=({"x": x}, {"y": y}))
+    kept = alpha.reference("net", made)
+    assert [(column.side, column.name) for column in kept.columns] == [
+        ("inputs", "x[0]"), ("inputs", "x[1]"), ("outputs", "y"),
+    ]  # fmt: skip
+    assert [column.values.tolist() for column in kept.columns] == [[0, 2, 4], [1, 3, 5], ["a", "b", "a"]]
+
+
+def test_a_model_without_a_reference_says_how_to_give_one(alpha: MLOpsClient) -> None:
+    with alpha.start_run():
+        alpha.log_model(object(), "net", flavor="sklearn")
+    with pytest.raises(errors.ReferenceNotFound, match="version 1 of model 'net'") as caught:
+        alpha.reference("net", 1)
+    assert "reference=(inputs, outputs)" in caught.value.remedy
+    with pytest.raises(errors.ModelNotFound):
+        alpha.reference("net", 2)
+    with pytest.raises(errors.VersionPending):
+        alpha.reference("net", None)
+
+
+def test_a_wrong_reference_keeps_nothing(alpha: MLOpsClient) -> None:
+    example = {"x": np.zeros((1, 2))}
+    with alpha.start_run(), pytest.raises(errors.InvalidInput, match="'z'.*signature") as caught:
+        alpha.log_model(
+            object(), "net", flavor="sklearn", input_example=example, reference=({"z": example["x"]}, {})
+        )
+    assert caught.value.remedy == "They are: x."
+    assert alpha.list_models() == []
 
 
 def test_an_alias_moves_from_one_version_to_another(alpha: MLOpsClient) -> None:

@@ -28,6 +28,8 @@ EXAMPLES: list[MLOpsError] = [
     errors.ModelNotFound("digits", "net"),
     errors.ModelNotFound("digits", "net", 3),
     errors.DeploymentNotFound("digits", "net"),
+    errors.ModelFileNotFound("digits", "net", 3, "notes.txt"),
+    errors.ReferenceNotFound("digits", "net", 3),
     errors.AlertNotFound(12),
     errors.DriftReportNotFound(12),
     errors.DataNotFound("digits", "data/raw"),

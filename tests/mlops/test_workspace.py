@@ -11,11 +11,20 @@ import pytest
 from mlops.config import MLOpsConfig
 from mlops.data.local import LocalStore
 from mlops.entities import ProjectWorkspace
-from mlops.errors import BackendUnknown, ConfigError, InvalidName, ProjectNotFound
+from mlops.errors import (
+    BackendUnknown,
+    ConfigError,
+    InvalidName,
+    ModelNotFound,
+    ProjectNotFound,
+    ReferenceNotFound,
+    ServiceUnavailable,
+)
 from mlops.installation import Installation
+from mlops.monitoring.reference import PLACE
 from mlops.registry.memory import MemoryRegistry
 from mlops.tracking.memory import MemoryTracker
-from mlops.workspace import Workspace, data_of_run, download_model, recorded_projects
+from mlops.workspace import Workspace, data_of_run, download_model, download_reference, recorded_projects
 
 
 def installed(home: Path, **settings: object) -> Installation:
@@ -149,6 +158,32 @@ def test_token_is_the_projects_own(installation: Installation, tmp_path: Path) -
 def test_a_run_that_is_gone_has_no_data(installation: Installation, tmp_path: Path) -> None:
     workspace(installation, "alpha", tmp_path).save()
     assert data_of_run(installation.config, "alpha", "gone") == {}
+
+
+def test_a_reference_comes_from_the_versions_own_files(installation: Installation, tmp_path: Path) -> None:
+    opened = workspace(installation, "alpha", tmp_path)
+    (tmp_path / "given" / PLACE).parent.mkdir(parents=True)
+    (tmp_path / "given" / PLACE).write_bytes(b"kept")
+    opened.registry.log_model("r", {}, "net", flavor="sklearn", files=tmp_path / "given")
+    opened.registry.log_model("r", {}, "net", flavor="sklearn")
+    file = opened.download_reference("net", 1, tmp_path / "got")
+    assert (file, file.read_bytes()) == (tmp_path / "got" / "reference.parquet", b"kept")
+    with pytest.raises(ReferenceNotFound) as caught:
+        opened.download_reference("net", 2, tmp_path / "none")
+    assert caught.value.fields == {"project": "alpha", "model": "net", "version": 2}
+    with pytest.raises(ModelNotFound):
+        opened.download_reference("net", 3, tmp_path / "none")
+
+
+def test_a_reference_is_told_to_be_out_of_reach(tmp_path: Path) -> None:
+    installation = installed(tmp_path / "home", registry_backend="mlflow", mlflow_uri="http://127.0.0.1:9")
+    installation.make_secret("project.alpha.mlflow")
+    workspace(installation, "alpha", tmp_path).save()
+    with pytest.raises(ServiceUnavailable) as caught:
+        download_reference(installation.config, "alpha", "net", 1, tmp_path / "got")
+    assert caught.value.service == "mlflow"
+    with pytest.raises(ProjectNotFound):
+        download_reference(installation.config, "unknown", "net", 1, tmp_path / "got")
 
 
 def test_download_of_an_unknown_project_is_told(installation: Installation, tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from mlops.errors import InvalidInput
-from mlops.registry.signature import signature_of
+from mlops.registry.signature import array_names, signature_of
 
 EXAMPLE = {"x": np.ones((1, 3, 4), np.float32), "length": np.ones((1, 3), np.float32)}
 RESULT = {"y": np.ones((1, 3), np.float32)}
@@ -53,3 +54,16 @@ def test_other_models_and_tables_are_as_mlflow_infers_them() -> None:
 def test_an_example_of_no_use_is_named() -> None:
     with pytest.raises(InvalidInput, match="input_example"):
         signature_of(object(), [1, "a"], None)
+
+
+def test_an_onnx_graph_names_its_arrays_and_not_its_constants() -> None:
+    made = graph(x=["n", 4], weight=[4])
+    made.graph.initializer.append(helper.make_tensor("weight", TensorProto.FLOAT, [4], [1.0] * 4))
+    assert array_names(made, EXAMPLE["x"], None) == {"inputs": ["x"], "outputs": ["y"]}
+
+
+def test_examples_name_the_arrays_of_other_models() -> None:
+    frame = pd.DataFrame({"width": [1.0], 2: [3.0]})
+    assert array_names(object(), EXAMPLE, RESULT) == {"inputs": ["x", "length"], "outputs": ["y"]}
+    assert array_names(object(), frame, np.ones(1)) == {"inputs": ["width", "2"], "outputs": ["outputs"]}
+    assert array_names(object(), None, pd.Series([1.0], name="y")) == {"inputs": None, "outputs": None}

@@ -76,7 +76,11 @@ def test_our_own_registry_registers_through_the_journal(
 ) -> None:  # fmt: skip
     name = f"own-{uuid.uuid4().hex[:6]}"
     registry = MLflowRegistry(**{**mlflow_accounts[0].settings(), "url": line()})
-    made = registry.log_model(run.id, model, name, flavor="sklearn", input_example=X)
+    (tmp_path / "given" / "notes").mkdir(parents=True)
+    (tmp_path / "given" / "notes" / "note.bin").write_bytes(b"kept")
+    made = registry.log_model(
+        run.id, model, name, flavor="sklearn", input_example=X, files=tmp_path / "given"
+    )
     assert made is not None
     assert made.version == (None if line.cut else 1)
     done = delivered()
@@ -85,6 +89,8 @@ def test_our_own_registry_registers_through_the_journal(
     assert (found.version, found.run_id, found.flavor) == (1, done.mlflow_id, "sklearn")
     folder = registry.download(name, 1, tmp_path / "got")
     np.testing.assert_array_equal(mlflow.pyfunc.load_model(str(folder)).predict(X), model.predict(X))
+    assert (folder / "notes" / "note.bin").read_bytes() == b"kept"
+    assert registry.download(name, 1, tmp_path / "one", "notes/note.bin").read_bytes() == b"kept"
 
 
 def test_a_version_the_server_refuses_is_named_at_the_call(
