@@ -19,13 +19,16 @@ from mlops.data.archive import pack
 from mlops.data.checks import check_data
 from mlops.data.paths import check_path
 from mlops.data.survey import differs
+from mlops.durations import read_duration
 from mlops.entities import (
     DataStatus,
     DataTransfer,
     DataVersion,
     Deployment,
     DeploymentState,
+    DriftJob,
     Inference,
+    JobState,
     ModelVersion,
     ProjectWorkspace,
     Run,
@@ -34,9 +37,11 @@ from mlops.entities import (
 from mlops.errors import (
     DeploymentFailed,
     DeploymentNotFound,
+    DriftReportFailed,
     InvalidInput,
     MLOpsError,
     NoActiveRun,
+    ReferenceNotFound,
     ServiceUnavailable,
     VersionPending,
 )
@@ -59,6 +64,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _DEPLOY_TIMEOUT_S = 180.0
+_DRIFT_TIMEOUT_S = 900.0
 
 
 class MLOpsClient:
@@ -516,6 +522,37 @@ class MLOpsClient:
         Raises `ProjectNotFound`, `InvalidInput` for a `count` beyond 1 to 10,000, `ServiceUnavailable`.
         """
         return self._gateway.inferences(self.project.name, check_model_name(name), count, since)
+
+    def drift(
+        self, name: str, *, window: str | None = None, version: int | str | ModelVersion | None = None
+    ) -> DriftJob:
+        """Have a drift report made of the served version, or of `version`, and wait for its rows: inferences
+        of the last `window` (`24h`; what project.toml says, if not given) against the reference that it was
+        logged with. Evidently's page comes some seconds after.
+
+        Raises `DeploymentNotFound` where nothing serves and no version is given, `InvalidInput`,
+        `ReferenceNotFound` and `DriftReportFailed`, which say why none was made, `ServiceUnavailable`.
+        """
+        project = self.project.name
+        number = None if version is None else self._version_number(check_model_name(name), version)
+        seconds = None if window is None else read_duration(window, "window")
+        job = self._gateway.ask_for_drift(project, check_model_name(name), seconds, number)
+        deadline = time.monotonic() + _DRIFT_TIMEOUT_S
+        while job.state in (JobState.QUEUED, JobState.RUNNING):
+            if time.monotonic() > deadline:
+                raise ServiceUnavailable("worker", f"drift report {job.id} is still {job.state}")
+            time.sleep(0.2)
+            job = self._gateway.drift_job(project, job.id)
+        if job.state is JobState.FAILED:
+            if job.error_type == ReferenceNotFound.__name__:
+                raise ReferenceNotFound(project, name, job.version)
+            raise DriftReportFailed(job.error, remedy="Ask for a smaller window, or look at its log.")
+        return job
+
+    def drift_reports(self, name: str, count: int = 100) -> list[DriftJob]:
+        """The model's drift reports, newest first, without their rows: those that were asked for, and those
+        that came by schedule and by count. Raises `InvalidInput`, `ServiceUnavailable`."""
+        return self._gateway.drift_jobs(self.project.name, check_model_name(name), count)
 
     def database_url(self, name: str) -> str:
         """The URL of a database of the project's own on the platform's Postgres, for tools that keep their

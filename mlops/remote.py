@@ -9,7 +9,21 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from mlops.entities import Alert, AlertState, Deployment, DeploymentState, Inference, Severity, Side
+from mlops.entities import (
+    Alert,
+    AlertState,
+    ColumnDrift,
+    ColumnKind,
+    Deployment,
+    DeploymentState,
+    DriftCheck,
+    DriftJob,
+    DriftTrigger,
+    Inference,
+    JobState,
+    Severity,
+    Side,
+)
 from mlops.errors import InvalidInput, MLOpsError, ServiceUnavailable
 
 _BYTES = {"Content-Type": "application/octet-stream"}
@@ -124,6 +138,22 @@ class Gateway:
         """Say that one looks after an alert; raises `AlertNotFound`."""
         return _alert(self.request("POST", f"/api/alerts/{number}/acknowledge"))
 
+    def ask_for_drift(
+        self, project: str, model: str, window_s: float | None, version: int | None
+    ) -> DriftJob:
+        """Have a drift report made."""
+        body = {"model": model, "window_s": window_s, "version": version}
+        return _drift_job(self.request("POST", _drift_path(project), body))
+
+    def drift_job(self, project: str, number: int) -> DriftJob:
+        """A drift report with its rows; raises `DriftReportNotFound`."""
+        return _drift_job(self.request("GET", f"{_drift_path(project)}/{number}"))
+
+    def drift_jobs(self, project: str, model: str, count: int) -> list[DriftJob]:
+        """The model's drift reports, newest first, without their rows."""
+        query = urlencode({"model": model, "count": count})
+        return [_drift_job(row) for row in self.request("GET", f"{_drift_path(project)}?{query}")]
+
     def ticket(self) -> str:
         """A URL that logs a browser in, once, within a minute."""
         return str(self.request("POST", "/api/tickets")["url"])
@@ -157,6 +187,30 @@ def _alert(row: Mapping[str, Any]) -> Alert:
             "ended_at": None if ended is None else datetime.fromisoformat(ended),
         }
     )
+
+
+def _drift_job(row: Mapping[str, Any]) -> DriftJob:
+    times = {
+        name: None if row[name] is None else datetime.fromisoformat(row[name])
+        for name in ("asked_at", "since", "until", "ended_at")
+    }
+    columns = tuple(
+        ColumnDrift(**each | {"check": DriftCheck(each["check"]), "kind": ColumnKind(each["kind"])})
+        for each in row["columns"]
+    )
+    return DriftJob(
+        **{
+            **row,
+            **times,
+            "columns": columns,
+            "trigger": DriftTrigger(row["trigger"]),
+            "state": JobState(row["state"]),
+        }
+    )
+
+
+def _drift_path(project: str) -> str:
+    return f"/api/projects/{quote(project, safe='')}/drift"
 
 
 def _model_path(project: str, model: str) -> str:

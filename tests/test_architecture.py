@@ -57,7 +57,7 @@ def test_unknown_public_name_is_an_attribute_error() -> None:
         "import mlops.services.control",
         "import mlops.registration",
         "import mlops.monitoring.evidently",
-        "import mlops.monitoring.job",
+        "import mlops.worker.drift_job",
     ],
 )
 def test_no_heavy_tool_is_imported_before_it_is_used(code: str) -> None:

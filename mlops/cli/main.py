@@ -13,6 +13,7 @@ from mlops.cli import (
     ane,
     data,
     deployments,
+    drift,
     export,
     hardware,
     inspection,
@@ -39,7 +40,20 @@ EXIT_CODES: dict[type[errors.MLOpsError], int] = {
 }
 """Exit codes; 0 is success, 2 wrong usage, 130 Ctrl-C. docs/cli.md lists them."""
 
-_PLATFORM = (stack, inspection, hardware, projects, deployments, export, alerts, data, lineage, sync, ane)
+_PLATFORM = (
+    stack,
+    inspection,
+    hardware,
+    projects,
+    deployments,
+    export,
+    alerts,
+    drift,
+    data,
+    lineage,
+    sync,
+    ane,
+)
 
 
 def main() -> None:

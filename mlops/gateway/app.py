@@ -18,6 +18,7 @@ from mlops.gateway.origins import OriginCheck
 from mlops.gateway.responses import Responses
 from mlops.gateway.routes.alerts import alert_routes
 from mlops.gateway.routes.deployments import deployment_routes
+from mlops.gateway.routes.drift import drift_routes
 from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
 from mlops.gateway.routes.metrics import metrics_routes
@@ -69,6 +70,7 @@ def create_app(platform: Platform) -> FastAPI:
         run_routes(platform),
         deployment_routes(platform),
         alert_routes(platform),
+        drift_routes(platform),
         metrics_routes(platform),
         login_routes(platform, pages, sessions, Tickets()),
         dashboard_routes(platform, pages),

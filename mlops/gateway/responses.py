@@ -54,7 +54,9 @@ class Responses:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = MutableHeaders(raw=[*message["headers"], *_RAW])
+                own = {name.lower() for name, _ in message["headers"]}  # a route's word is the narrower one
+                missing = [header for header in _RAW if header[0] not in own]
+                headers = MutableHeaders(raw=[*message["headers"], *missing])
                 headers["X-Request-Id"] = request_id
                 headers.setdefault("Cache-Control", "no-store")
                 message["headers"] = headers.raw

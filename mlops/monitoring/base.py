@@ -45,15 +45,16 @@ class DriftSettings:
 class DriftMonitor(Protocol):
     """Judges a window against a reference."""
 
-    def report(
-        self, reference: Sample, current: Sample, settings: DriftSettings, page: Path | None = None
-    ) -> DriftReport:
+    def report(self, reference: Sample, current: Sample, settings: DriftSettings) -> DriftReport:
         """Compare every column that either side has; the reference says its kind. The result has one row of
         the check `DISTRIBUTION` for each column, first those of the reference in its order, and further rows
         for its other checks.
 
         A row that cannot be judged has a reason, no score, and has not drifted; no column makes the report
         fail, and an empty window is a report. Whether and how much a column drifts depends on no other
-        column's values, and not on the order of the rows. With `page`, an HTML page for people is written
-        there whole. Raises `OSError` when that cannot be written.
+        column's values, and not on the order of the rows.
         """
+
+    def draw(self, reference: Sample, current: Sample, report: DriftReport, page: Path) -> None:
+        """Write an HTML page for people of what `report` said of the two; whole, or not at all. Raises
+        `OSError` when it cannot be written."""

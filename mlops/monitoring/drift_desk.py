@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mlops.entities import DeploymentState, DriftJob, Side
-from mlops.errors import DeploymentNotFound, DriftReportNotFound, InvalidInput
+from mlops.errors import DeploymentNotFound, DriftReportNotFound, InvalidInput, ProjectNotFound
 from mlops.monitoring.drift_files import page_of
 from mlops.project import check_model_name, check_project_name
 from mlops.store.store import Store
@@ -41,13 +41,14 @@ class DriftDesk:
         """
         check_project_name(project, "project")
         check_model_name(model)
-        if window_s is None:
-            window_s = self._store.projects.monitoring(project).window_s
+        stated = self._store.projects.monitoring().get(project)
+        if stated is None:
+            raise ProjectNotFound(project)
+        window_s = stated.window_s if window_s is None else window_s
         if not _WINDOW_S[0] <= window_s <= _WINDOW_S[1]:
             raise InvalidInput("window_s", window_s, "is out of range", remedy="Use 1 s to a year.")
         if version is not None and not 1 <= version < 2**31:
             raise InvalidInput("version", version, "is no version", remedy="Use a registered one's number.")
-        self._store.projects.get(project)
         until = datetime.now(UTC)
         job = self._store.drift.ask(
             project, model, version or self._champion(project, model),

@@ -44,15 +44,14 @@ class DrawnColumn:
 class EvidentlyMonitor:
     """Rows by `judging`, which needs no heavy package; Evidently is loaded for the page alone."""
 
-    def report(
-        self, reference: Sample, current: Sample, settings: DriftSettings, page: Path | None = None
-    ) -> DriftReport:
+    def report(self, reference: Sample, current: Sample, settings: DriftSettings) -> DriftReport:
         """See `DriftMonitor`."""
-        found = judge(reference, current, settings)
-        if page is not None:
-            with replacing(page) as part:
-                part.write_text(html(drawn(reference, current, found)), encoding="utf-8")
-        return found
+        return judge(reference, current, settings)
+
+    def draw(self, reference: Sample, current: Sample, report: DriftReport, page: Path) -> None:
+        """See `DriftMonitor`."""
+        with replacing(page) as part:
+            part.write_text(html(drawn(reference, current, report)), encoding="utf-8")
 
 
 def drawn(reference: Sample, current: Sample, report: DriftReport) -> list[DrawnColumn]:

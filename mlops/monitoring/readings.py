@@ -6,10 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from mlops.entities import Deployment, DeploymentState, Run, RunStatus, ServiceState, ServiceStatus, Side
+from mlops.entities import (
+    ColumnDrift,
+    Deployment,
+    DeploymentState,
+    DriftJob,
+    Run,
+    RunStatus,
+    ServiceState,
+    ServiceStatus,
+    Side,
+)
 from mlops.monitoring.rules import Kind, Rule
 from mlops.store.traffic import Traffic
 
+_LONGEST_SUBJECT = 200
 _LEAST_REQUESTS = 20
 """Of a window, before a share or a percentile of it is judged: one failure among three is no rate."""
 
@@ -35,6 +46,9 @@ class Facts:
     """By project."""
     traffic: Callable[[float], Mapping[int, Traffic]] = lambda _: {}
     """What each deployment answered in so many of the last seconds."""
+    drift: Mapping[str, Sequence[DriftJob]] = field(default_factory=dict)
+    """Of each project the newest reports of what serves, by schedule and by count, with the rows that
+    drifted."""
     services: Sequence[ServiceStatus] = ()
     runs: Mapping[str, Sequence[Run]] = field(default_factory=dict)
     """The latest of each project."""
@@ -95,6 +109,43 @@ def _no_traffic(rule: Rule, facts: Facts) -> list[Reading]:
 def _silent(rule: Rule, model: str, traffic: Traffic) -> Reading:
     said = f"{traffic.requests or 'no'} inferences of {model}{_within(rule)}"
     return Reading(model, traffic.requests == 0, said, float(traffic.requests))
+
+
+def _drift_share(rule: Rule, facts: Facts) -> list[Reading]:
+    """Of a model's newest reports the one that found most: a quick shift shows in the inferences just gone, a
+    slow one in the whole window."""
+    models: dict[str, list[DriftJob]] = {}
+    for job in facts.drift.get(rule.project, ()):
+        models.setdefault(job.model, []).append(job)
+    return [_read_share(rule, model, jobs) for model, jobs in sorted(models.items())]
+
+
+def _read_share(rule: Rule, model: str, jobs: Sequence[DriftJob]) -> Reading:
+    judged = [job for job in jobs if job.judged]
+    if not judged:
+        return Reading(model, None, f"no column of {model} could be judged")
+    worst = max(judged, key=lambda job: job.share)
+    said = (
+        f"{worst.drifted} of {worst.judged} columns of {model} version {worst.version} drifted in"
+        f" {worst.inferences} inferences (drift report {worst.id})"
+    )
+    return Reading(model, worst.share > (rule.threshold or 0.0), said, worst.share)
+
+
+def _column_drift(rule: Rule, facts: Facts) -> list[Reading]:
+    found: dict[str, Reading] = {}
+    for job in facts.drift.get(rule.project, ()):
+        for row in job.columns:
+            subject = f"{job.model}:{row.column}"[:_LONGEST_SUBJECT]
+            found.setdefault(subject, Reading(subject, True, _read_column(job, row), row.score))
+    return list(found.values())
+
+
+def _read_column(job: DriftJob, row: ColumnDrift) -> str:
+    return (
+        f"{row.column} ({row.side}) of {job.model} version {job.version} drifted: {row.check.value}"
+        f" {row.score:.3g}, threshold {row.threshold:.3g} (drift report {job.id})"
+    )
 
 
 def _service_down(_: Rule, facts: Facts) -> list[Reading]:
@@ -159,6 +210,8 @@ _READ_TRAFFIC: Mapping[Kind, Callable[[Rule, str, Traffic], Reading]] = {
 _READERS: Mapping[Kind, Callable[[Rule, Facts], list[Reading]]] = {
     **dict.fromkeys(_READ_TRAFFIC, _of_traffic),
     Kind.NO_TRAFFIC: _no_traffic,
+    Kind.DRIFT_SHARE: _drift_share,
+    Kind.COLUMN_DRIFT: _column_drift,
     Kind.SERVICE_DOWN: _service_down,
     Kind.RUN_FAILED: _run_failed,
     Kind.RUN_STUCK: _run_stuck,

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     LATENCY_P95 = "latency_p95"
     NO_TRAFFIC = "no_traffic"
     SERVICE_DOWN = "service_down"
+    DRIFT_SHARE = "drift_share"
+    COLUMN_DRIFT = "column_drift"
     RUN_FAILED = "run_failed"
     RUN_STUCK = "run_stuck"
     DISK_LOW = "disk_low"
@@ -51,6 +53,8 @@ KINDS: Mapping[Kind, KindOfRule] = {
     Kind.ERROR_RATE: KindOfRule("share of failed inferences above", "model", False, "", 0.05, (0.0, 1.0)),
     Kind.LATENCY_P95: KindOfRule("95th percentile of latency above", "model", False, "s", 1.0, (0.0, 60.0)),
     Kind.NO_TRAFFIC: KindOfRule("no inference within the window", "model", False),
+    Kind.DRIFT_SHARE: KindOfRule("share of drifted columns above", "model", False, "", 0.0, (0.0, 1.0)),
+    Kind.COLUMN_DRIFT: KindOfRule("a column drifted", "model:column", False),
     Kind.SERVICE_DOWN: KindOfRule("a service does not answer", "service", True),
     Kind.RUN_FAILED: KindOfRule("a run failed within the window", "run", False, tells_end=False),
     Kind.RUN_STUCK: KindOfRule(
@@ -107,6 +111,7 @@ def usual_rules(project: str) -> tuple[Rule, ...]:
     """What each project has without a word in its project.toml."""
     return (
         Rule("error-rate", Kind.ERROR_RATE, project, threshold=0.05),
+        Rule("drift", Kind.DRIFT_SHARE, project, threshold=0.0),
         Rule("run-failed", Kind.RUN_FAILED, project, window_s=3600.0),
     )
 

@@ -176,21 +176,12 @@ class Drift:
                     rows[row.job_id].append(row)
         return [_job(row, rows[row.id]) for row in found]
 
-    def last(self, project: str, model: str, version: int, trigger: DriftTrigger) -> DriftJob | None:
-        """The newest of that trigger, whatever became of it."""
-        jobs = drift_jobs.c
-        statement = (
-            select(drift_jobs)
-            .where(
-                jobs.project == project, jobs.model == model, jobs.version == version,
-                jobs.trigger == trigger.value,
-            )
-            .order_by(jobs.id.desc())
-            .limit(1)
-        )  # fmt: skip
+    def last_by_itself(self) -> dict[tuple[str, str, int, DriftTrigger], DriftJob]:
+        """Of each running champion and canary the newest by schedule, and by count, whatever became of it: by
+        project, model, version and trigger."""
         with self._engine.connect() as connection:
-            row = connection.execute(statement).one_or_none()
-        return None if row is None else _job(row)
+            jobs = [_job(row) for row in connection.execute(_LAST.columns(*drift_jobs.c))]
+        return {(job.project, job.model, job.version, job.trigger): job for job in jobs}
 
     # -- keeping --------------------------------------------------------------------------------
 
@@ -207,18 +198,20 @@ class Drift:
             return wanted - set(connection.scalars(statement, {"numbers": sorted(wanted)}))
 
 
-_NEWEST = text("""
+_OF_WHAT_SERVES = """
 SELECT found.*
   FROM deployments AS served
  CROSS JOIN (VALUES ('schedule'), ('count')) AS triggers(name)
  CROSS JOIN LATERAL (
        SELECT * FROM drift_jobs AS jobs
         WHERE jobs.project = served.project AND jobs.model = served.model
-          AND jobs.version = served.version AND jobs.trigger = triggers.name AND jobs.state = 'done'
+          AND jobs.version = served.version AND jobs.trigger = triggers.name {made}
         ORDER BY jobs.id DESC LIMIT 1) AS found
  WHERE served.state = 'running' AND served.side IN ('champion', 'canary')
  ORDER BY found.project, found.model, found.version, found.trigger
-""")
+"""
+_LAST = text(_OF_WHAT_SERVES.format(made=""))
+_NEWEST = text(_OF_WHAT_SERVES.format(made="AND jobs.state = 'done'"))
 
 
 def _check_room(connection: Connection, project: str) -> None:

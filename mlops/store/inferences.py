@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import CheckViolation
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from mlops.entities import Inference, Side
 from mlops.errors import ServiceUnavailable
@@ -75,6 +75,21 @@ class Inferences:
                 )
                 for row in connection.execute(statement)
             ]  # fmt: skip
+
+    def count(
+        self, project: str, model: str, version: int, since: datetime, until: datetime, most: int
+    ) -> int:
+        """How many of the version's inferences from `since` on and before `until` are in the log with their
+        features; no more than `most` are counted."""
+        log = inferences.c
+        found = (
+            select(log.id)
+            .where(log.project == project, log.model == model, log.at >= since, log.at < until)
+            .where(log.version == version, log.features.is_not(None))
+            .limit(most)
+        )
+        with self._engine.connect() as connection:
+            return connection.scalar(select(func.count()).select_from(found.subquery())) or 0
 
     def window(
         self,

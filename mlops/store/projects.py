@@ -16,7 +16,7 @@ from mlops.errors import ProjectExists, ProjectNotFound
 from mlops.project import Alerting, Monitoring, Quotas, Serving
 from mlops.store.tables import projects
 
-_Table = TypeVar("_Table", Quotas, Serving, Alerting, Monitoring)
+_Table = TypeVar("_Table", Quotas, Serving, Alerting)
 
 
 class Projects:
@@ -68,9 +68,18 @@ class Projects:
         """How its models are served; the usual for one that is not registered any more."""
         return self._table(name, "serving", Serving)
 
-    def monitoring(self, name: str) -> Monitoring:
-        """How its models are monitored; the usual for one that is not registered any more."""
-        return self._table(name, "monitoring", Monitoring)
+    def monitoring(self) -> dict[str, Monitoring]:
+        """How the models of each project are monitored, by name."""
+        known = {field.name for field in fields(Monitoring)}
+        with self._engine.connect() as connection:
+            stored = connection.execute(
+                select(projects.c.name, projects.c.settings["monitoring"].label("stated"))
+            )
+            # What an earlier release did not know, and so did not store, is as usual.
+            return {
+                row.name: Monitoring(**{k: v for k, v in (row.stated or {}).items() if k in known})
+                for row in stored
+            }
 
     def alerting(self) -> dict[str, Alerting]:
         """What each project is told, by name."""

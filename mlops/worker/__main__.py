@@ -19,13 +19,14 @@ from mlops.serving.ray import RayModelServer
 from mlops.store.store import Store
 from mlops.worker.aliases import AliasFollower
 from mlops.worker.deliveries import Deliveries
+from mlops.worker.drift import DriftReports
 from mlops.worker.facts import FactFinder
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
 from mlops.worker.journals import Journals
 from mlops.worker.loop import Loop
 from mlops.worker.packaging import Packager
-from mlops.worker.presence import WATCH_LOCK, Presence
+from mlops.worker.presence import DRIFT_LOCK, WATCH_LOCK, Presence
 from mlops.worker.reconcile import Reconciler
 from mlops.worker.watch import Watch
 
@@ -66,7 +67,11 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     journals = Journals(installation)
     aliases = None if index is None else AliasFollower(store, installation.database_url("mlflow"))
     watch = _watch(installation, store, url)
-    loop = Loop(store, presence, reconciler, index, heartbeat, server, journals, aliases, watch)
+    drift = DriftReports(store, Presence(url, DRIFT_LOCK), installation.root)
+    loop = Loop(
+        store, presence, reconciler, index, heartbeat, server, journals, aliases, threads=(watch, drift),
+        drift_dir=installation.drift_dir,
+    )  # fmt: skip
     _obey_signals(loop, packager, journals)
     packager.clear()
     heartbeat.start()
@@ -74,6 +79,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         loop.run()
     finally:
         watch.stop()
+        drift.stop()
         packager.close()
         journals.close()
         heartbeat.stop()

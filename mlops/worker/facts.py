@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TypeVar
 
-from mlops.entities import Deployment, Run
+from mlops.entities import Deployment, DriftJob, Run
 from mlops.installation import Installation
 from mlops.monitoring.readings import Facts
 from mlops.services.status import read_status
@@ -21,7 +21,7 @@ from mlops.tracking import pending
 _SLOW_S = 30.0
 """Between two looks at what costs more, or changes slowly: journals and thermal state."""
 _DAY = timedelta(days=1)  # the longest window of a rule
-_Owned = TypeVar("_Owned", Deployment, Run)
+_Owned = TypeVar("_Owned", Deployment, DriftJob, Run)
 
 
 class FactFinder:
@@ -50,6 +50,7 @@ class FactFinder:
             now,
             deployments=_by_project(self._store.deployments.all()),
             traffic=traffic,
+            drift=_by_project(self._store.drift.newest()),
             services=read_status(self._installation),
             runs=_by_project(self._store.runs.going_on_or_failed(now - _DAY)),
             disk_free=_free_share(self._installation),

@@ -1,10 +1,12 @@
-"""What is kept for a time only: the inference log, and the traffic's windows."""
+"""What is kept for a time only: the inference log, the traffic's windows, alerts and drift reports."""
 
 from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
+from mlops.monitoring import drift_files
 from mlops.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -17,8 +19,9 @@ SOON_S = 5.0
 class Housekeeping:
     """Drops what is older than it shall be kept, every few minutes, and makes room for what comes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, drift_dir: Path | None = None) -> None:
         self._store = store
+        self._drift_dir = drift_dir
         self._due = 0.0
 
     def look(self) -> None:
@@ -28,6 +31,9 @@ class Housekeeping:
         self._due = time.monotonic() + EVERY_S
         self._store.traffic.forget_old()
         self._store.alerts.forget_old()
+        self._store.drift.forget_old()
+        if self._drift_dir is not None:
+            drift_files.forget(self._drift_dir, self._store.drift)
         self._store.retention.make_room()
         names = [project.project_name for project in self._store.projects.all()]
         gone = self._store.retention.forget(

@@ -1,10 +1,12 @@
 """The worker's loop: hold the lock, reconcile, index runs, judge canaries, look after journals, beat; and let
-the watch over alerts begin."""
+the watch over alerts and the drift reports begin."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from mlops.errors import ServiceUnavailable
@@ -17,7 +19,6 @@ from mlops.worker.index import RunIndex
 from mlops.worker.journals import Journals
 from mlops.worker.presence import Presence
 from mlops.worker.reconcile import Reconciler
-from mlops.worker.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,13 @@ class Session(Protocol):
     """Whether the model server's session was lost for good, and with it this process' use."""
 
     lost: bool
+
+
+class Thread(Protocol):
+    """Work beside the loop."""
+
+    def start(self) -> None:
+        """Begin."""
 
 
 class Loop:
@@ -44,8 +52,11 @@ class Loop:
         session: Session | None = None,
         journals: Journals | None = None,
         aliases: AliasFollower | None = None,
-        watch: Watch | None = None,
+        *,
+        threads: Sequence[Thread] = (),
+        drift_dir: Path | None = None,
     ) -> None:
+        """`threads` are begun with it, once the tables are there."""
         self._store = store
         self._presence = presence
         self._reconciler = reconciler
@@ -54,9 +65,9 @@ class Loop:
         self._session = session
         self._journals = journals
         self._aliases = aliases
-        self._watch = watch
+        self._threads = threads
         self._guard = CanaryGuard(store)
-        self._housekeeping = Housekeeping(store)
+        self._housekeeping = Housekeeping(store, drift_dir)
         self._index_due = self._endpoints_due = 0.0
         self._migrated = False
         self._stopping = False
@@ -83,8 +94,8 @@ class Loop:
         if not self._migrated:
             self._store.upgrade()
             self._migrated = True
-            if self._watch is not None:
-                self._watch.start()
+            for thread in self._threads:
+                thread.start()
         if self._journals is not None:
             self._journals.look()
         self._update_index()

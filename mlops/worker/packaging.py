@@ -6,29 +6,25 @@ the resident worker.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from mlops.children import LOG_CHARS, Child, read_order, tell
 from mlops.config import MLOpsConfig
 from mlops.entities import Deployment
 from mlops.errors import MLOpsError, ServiceUnavailable
 
 DOWNLOAD = "mlops.workspace:download_model"
-_TRACEBACK_CHARS = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ class Packager:
         self._limit = limit
         self._timeout = timeout_s
         self._waiting: deque[PackagingOrder] = deque()
-        self._running: dict[int, _Child] = {}
+        self._running: dict[int, _Packaging] = {}
 
     def clear(self) -> None:
         """Delete what the children of an earlier worker, killed with it, have left behind."""
@@ -140,75 +136,46 @@ class Packager:
     def _start(self) -> None:
         while self._waiting and len(self._running) < self._limit:
             order = self._waiting.popleft()
-            self._running[order.deployment] = _Child(order)
+            self._running[order.deployment] = _Packaging(order)
 
 
-class _Child:
-    """One packaging process; what it writes goes to files, so that no pipe can fill up."""
+class _Packaging:
+    """One packaging under way."""
 
     def __init__(self, order: PackagingOrder) -> None:
         self.deployment = order.deployment
         self._started = time.monotonic()
-        self._expired = False
         self._scratch = Path(order.scratch)
         self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `result`
-        self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        with tempfile.TemporaryFile() as order_file:
-            order_file.write(json.dumps(asdict(order)).encode())
-            order_file.seek(0)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
-                stdin=order_file,
-                stdout=self._out,
-                stderr=self._err,
-                start_new_session=True,
-            )
+        self._child = Child(__name__, asdict(order))
 
     def has_ended(self, timeout: float) -> bool:
-        if self._process.poll() is None and time.monotonic() - self._started > timeout:
-            self._expired = True
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        return self._process.poll() is not None
+        return self._child.has_ended() or time.monotonic() - self._started > timeout
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._out.close()
-        self._err.close()
+        self._child.kill()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def result(self) -> Packaged:
-        with self._out as out, self._err as err:
-            answer, log = _last_json(_content(out)), _content(err)[-_TRACEBACK_CHARS:]
+        """How it ended; one that takes too long is ended."""
+        if not self._child.has_ended():
+            log = self._child.kill()
+            why = "took too long"
+            answer: Mapping[str, Any] = {}
+        else:
+            ended = self._child.ended()
+            answer, log, why = ended.answer, ended.log, f"ended with {ended.code}"
         shutil.rmtree(self._scratch, ignore_errors=True)
-        if self._process.returncode == 0 and "bento" in answer:
+        if "bento" in answer:
             return Packaged(self.deployment, bento=str(answer["bento"]))
         if "error" in answer:
             return Packaged(self.deployment, error=str(answer["error"]), later=bool(answer.get("later")))
-        why = "took too long" if self._expired else f"ended with {self._process.returncode}"
         return Packaged(self.deployment, error=f"packaging {why}\n{log}".strip())
-
-
-def _content(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
-
-
-def _last_json(text: str) -> dict[str, Any]:
-    lines = text.strip().splitlines()
-    try:
-        answer = json.loads(lines[-1]) if lines else {}
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}
 
 
 def main() -> int:
     """The child: download, build, and print `{"bento": tag}` or `{"error": message}` as last line."""
-    order = PackagingOrder(**json.load(sys.stdin))
+    order = PackagingOrder(**read_order())
     from mlops.serving.bento import environment
 
     os.environ.update({**environment(Path(order.bentos)), "TMPDIR": order.scratch})
@@ -217,8 +184,8 @@ def main() -> int:
     except MLOpsError as error:
         answer = {"error": str(error), "later": isinstance(error, ServiceUnavailable)}
     except Exception:  # noqa: BLE001 - whatever it was, the deployment's record gets it
-        answer = {"error": traceback.format_exc()[-_TRACEBACK_CHARS:]}
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+        answer = {"error": traceback.format_exc()[-LOG_CHARS:]}
+    tell(answer)
     return 0 if "bento" in answer else 1
 
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlops.entities import DeploymentState, ProjectWorkspace, ServiceState, ServiceStatus
 from mlops.installation import Installation
 from mlops.monitoring.alerts import evaluate
@@ -20,17 +22,19 @@ from mlops.monitoring.channels.reach import Reach
 from mlops.monitoring.channels.webhook import WebhookChannel
 from mlops.monitoring.readings import Facts
 from mlops.monitoring.rules import Kind, Rule, all_rules
+from mlops.monitoring.sample import Sample
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
 from mlops.worker.deliveries import Deliveries
+from mlops.worker.drift import DriftReports
 from mlops.worker.facts import FactFinder
-from mlops.worker.presence import WATCH_LOCK, Presence
+from mlops.worker.presence import DRIFT_LOCK, WATCH_LOCK, Presence
 from mlops.worker.watch import Watch
 from tests.bench.database import running
 from tests.bench.result import Measure, Result
 
 PROJECTS, RULES = 50, 1000
-FAULTS, STORM = 20, 500
+FAULTS, DRIFTS, STORM = 20, 10, 500
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 
@@ -41,6 +45,7 @@ def run(quick: bool) -> Iterator[Result]:
         store.upgrade()
         yield from _many_rules(installation, store)
         yield from _fault_to_webhook(installation, store, 3 if quick else FAULTS)
+        yield from _drift_to_webhook(installation, store, 2 if quick else DRIFTS)
         yield from _storm(installation, store)
         store.close()
 
@@ -100,6 +105,51 @@ def _fault_to_webhook(installation: Installation, store: Store, faults: int) -> 
     p95 = sorted(taken)[int(0.95 * (len(taken) - 1))]
     yield Measure("failed inferences in the database to the webhook's receipt", "s", taken, None)
     yield Measure("the same, 95th percentile", "s", [p95], 5.0)
+
+
+def _drift_to_webhook(installation: Installation, store: Store, faults: int) -> Iterator[Result]:
+    """From the last of 200 inferences whose input has moved by two deviations, in the log, to the receipt: a
+    report of each 200 is made in between, and none of the rule's window is waited for."""
+    store.projects.put(
+        ProjectWorkspace.of("moved", "moved", "0", "", Path("/nowhere")), {"monitoring": {"after": 200}}
+    )
+    store.alert_rules.add("moved", "drift", {"kind": "drift_share", "channels": ["hook"]})
+    reports = DriftReports(
+        store,
+        Presence(installation.database_url(), DRIFT_LOCK),
+        installation.root,
+        download=f"{__name__}:reference",
+    )
+    taken = []
+    with _receiver() as receiver, _watching(installation, store, receiver):
+        reports.start()
+        for number in range(faults):
+            _served(store, "moved", f"d{number}")
+            time.sleep(5.3)  # at any moment of the rounds; and the page of the one before is drawn
+            began = time.monotonic()
+            store.inferences.add(_moved(f"d{number}"))
+            taken.append(receiver.wait_for(f"d{number}") - began)
+        reports.stop()
+    p95 = sorted(taken)[int(0.95 * (len(taken) - 1))]
+    yield Measure("drifted inferences in the log to the webhook's receipt", "s", taken, None)
+    yield Measure("the same, 95th percentile, above the rule's window of 300 s", "s", [p95], 305.0)
+
+
+def reference(_: object, __: str, ___: str, ____: int, folder: Path) -> Path:
+    """What the report's process brings as the version's reference."""
+    values = np.random.default_rng(0).normal(size=1000)
+    Sample.of({"x": values}, {"y": values}).write(folder / "reference.parquet")
+    return folder / "reference.parquet"
+
+
+def _moved(model: str) -> list[dict[str, Any]]:
+    about = {"project": "moved", "model": model, "version": 1, "side": "champion", "status": 200}
+    rows = []
+    for place, value in enumerate(np.random.default_rng(1).normal(2.0, 1.0, 200)):
+        told = {"rows": 1, "inputs": {"x": [value]}, "outputs": {"y": [value]}}
+        own = {"at": datetime.now(UTC), "latency_s": 0.01, "request_id": str(place)}
+        rows.append(about | own | {"features": json.dumps(told)})
+    return rows
 
 
 def _storm(installation: Installation, store: Store) -> Iterator[Result]:

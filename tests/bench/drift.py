@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import orjson
 
-from mlops.entities import ColumnKind
+from mlops.children import Child
+from mlops.entities import ColumnKind, JobState, ProjectWorkspace
 from mlops.monitoring.base import DriftSettings
 from mlops.monitoring.distances import Array
 from mlops.monitoring.evidently import EvidentlyMonitor
-from mlops.monitoring.job import ReportOrder, run_report
 from mlops.monitoring.sample import Sample, SampledColumn
+from mlops.store.store import Store
+from mlops.worker.drift_job import DriftOrder
+from tests.bench.database import running
 from tests.bench.result import Measure, Result
 
 _REFERENCE_ROWS = 10_000
@@ -35,28 +39,68 @@ def run(quick: bool) -> Iterator[Result]:
 
 
 def _large(rows: int, rounds: int) -> Iterator[Result]:
+    """What the process of a report does: read the window, judge it, keep the rows, draw the page."""
     seconds, memory, bare = [], [], []
-    rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        sample(stream(rng, rows)).write(folder / "reference.parquet")
-        sample(stream(rng, rows)).write(folder / "current.parquet")
-        order = ReportOrder(
-            reference=str(folder / "reference.parquet"),
-            current=str(folder / "current.parquet"),
-            folder=str(folder / "report"),
-        )
+    with running() as installation:
+        store = Store(installation.database_url())
+        store.upgrade()
+        store.projects.put(ProjectWorkspace.of("b", "b", "0", "", Path("/nowhere")), {})
+        for batch in _logged(stream(np.random.default_rng(1), rows)):
+            store.inferences.add(batch)
         for _ in range(rounds):
+            now = datetime.now(UTC)
+            store.drift.ask("b", "m", 1, now - timedelta(hours=1), now)
+            job = store.drift.claim()
+            assert job is not None
+            order = DriftOrder(job.id, str(installation.root), f"{__name__}:reference_of_{rows}")
             started = time.monotonic()
-            memory.append(run_report(order).peak_mb)
-            seconds.append(time.monotonic() - started)
-            started = time.monotonic()
-            run_report(replace(order, page=False))
+            child = Child("mlops.worker.drift_job", asdict(order))
+            while store.drift.get(job.id).state is JobState.RUNNING:
+                time.sleep(0.02)
             bare.append(time.monotonic() - started)
-    name = f"drift report of {rows} against {rows} rows, 30 columns"
+            assert child.wait(300)
+            seconds.append(time.monotonic() - started)
+            memory.append(float(child.ended().answer["peak_mb"]))
+            assert store.drift.get(job.id).current_rows == rows
+        store.close()
+    name = f"drift report of {rows} inferences against {rows} rows, 30 columns"
     yield Measure(f"{name}: time, with Evidently's page", "s", seconds, 20)
     yield Measure(f"{name}: memory", "MB (peak RSS)", memory, 2000)
-    yield Measure(f"{name}: time, the rows alone", "s", bare, None)
+    yield Measure(f"{name}: time until the rows are there", "s", bare, None)
+
+
+def _logged(columns: Columns) -> Iterator[list[dict[str, object]]]:
+    """Rows of the inference log, a thousand at a time: one for each row, as a table's model leaves them."""
+    about = {"project": "b", "model": "m", "version": 1, "side": "champion", "status": 200, "latency_s": 0.01}
+    at, rows = datetime.now(UTC) - timedelta(minutes=1), len(columns["x0"])
+    for begin in range(0, rows, 1000):
+        batch = []
+        for place in range(begin, min(begin + 1000, rows)):
+            inputs = {name: [_plain(values[place])] for name, values in columns.items()}
+            told = orjson.dumps({"rows": 1, "inputs": inputs, "outputs": {}}).decode()
+            batch.append(about | {"at": at, "request_id": str(place), "features": told})
+        yield batch
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def reference_of_50000(_: object, __: str, ___: str, ____: int, folder: Path) -> Path:
+    """What the process brings as the version's reference."""
+    return _reference(50_000, folder)
+
+
+def reference_of_2000(_: object, __: str, ___: str, ____: int, folder: Path) -> Path:
+    """The same, of the quick round."""
+    return _reference(2000, folder)
+
+
+def _reference(rows: int, folder: Path) -> Path:
+    sample(stream(np.random.default_rng(0), rows)).write(folder / "reference.parquet")
+    return folder / "reference.parquet"
 
 
 def _false_alarms(rows: int, windows: int) -> Iterator[Result]:

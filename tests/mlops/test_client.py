@@ -384,7 +384,7 @@ def test_a_model_without_a_reference_says_how_to_give_one(alpha: MLOpsClient) ->
 
 def test_a_wrong_reference_keeps_nothing(alpha: MLOpsClient) -> None:
     example = {"x": np.zeros((1, 2))}
-    with alpha.start_run(), pytest.raises(errors.InvalidInput, match="'z'.*signature") as caught:
+    with alpha.start_run(), pytest.raises(errors.InvalidInput, match=r"'z'.*signature") as caught:
         alpha.log_model(
             object(), "net", flavor="sklearn", input_example=example, reference=({"z": example["x"]}, {})
         )

@@ -83,7 +83,7 @@ def test_a_rule_is_added_holds_and_is_removed(alpha: TestClient, store: Store) -
         0.2,
         "alpha",
     )
-    assert {rule["name"] for rule in alpha.get(RULES).json()} == {"error-rate", "run-failed", "slow"}
+    assert {rule["name"] for rule in alpha.get(RULES).json()} == {"error-rate", "drift", "run-failed", "slow"}
     assert error_of(alpha.put(f"{RULES}/slow", json=SLOW))["fields"]["field"] == "rule"
     assert alpha.delete(f"{RULES}/slow").status_code == 204
     assert error_of(alpha.delete(f"{RULES}/slow"))["fields"]["field"] == "rule"

@@ -57,10 +57,15 @@ def test_evidently_says_of_each_column_what_the_rows_say() -> None:
     assert [row.drifted for row in (rows[name] for name in names)] == [True] * 2 + [False] * 4
 
 
+def draw(reference: Sample, current: Sample, page: Path) -> None:
+    monitor = EvidentlyMonitor()
+    monitor.draw(reference, current, monitor.report(reference, current, DriftSettings()), page)
+
+
 def test_the_page_is_evidentlys_and_whole(tmp_path: Path) -> None:
     reference, current = streams()
     page = tmp_path / "new" / "report.html"
-    EvidentlyMonitor().report(reference, current, DriftSettings(), page)
+    draw(reference, current, page)
     text = page.read_text()
     assert "Kolmogorov-Smirnov distance" in text
     assert "inputs: moved" in text
@@ -88,7 +93,7 @@ def test_no_column_keeps_the_page_from_being_written(
     tmp_path: Path, reference: dict[str, list], current: dict[str, list]
 ) -> None:
     page = tmp_path / "report.html"
-    EvidentlyMonitor().report(sample(**reference), sample(**current), DriftSettings(), page)
+    draw(sample(**reference), sample(**current), page)
     text = page.read_text()
     assert text.rstrip().endswith("</html>")
     assert "<script>alert" not in text
@@ -107,7 +112,7 @@ def test_a_page_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: 
     (tmp_path / "file").write_text("")
     reference, current = streams()
     with pytest.raises(OSError, match="file"):
-        EvidentlyMonitor().report(reference, current, DriftSettings(), tmp_path / "file" / "report.html")
+        draw(reference, current, tmp_path / "file" / "report.html")
 
 
 def test_columns_that_would_be_shown_alike_are_told_apart() -> None:

@@ -7,7 +7,21 @@ from typing import Any
 
 import pytest
 
-from mlops.entities import Deployment, DeploymentState, Run, RunStatus, ServiceState, ServiceStatus, Side
+from mlops.entities import (
+    ColumnDrift,
+    ColumnKind,
+    Deployment,
+    DeploymentState,
+    DriftCheck,
+    DriftJob,
+    DriftTrigger,
+    JobState,
+    Run,
+    RunStatus,
+    ServiceState,
+    ServiceStatus,
+    Side,
+)
 from mlops.monitoring.readings import Facts, readings
 from mlops.monitoring.rules import Kind, Rule
 from mlops.store.traffic import Traffic
@@ -136,3 +150,58 @@ def test_journal() -> None:
         True,
         "2 runs of drilling wait for delivery",
     )
+
+
+def job(
+    number: int, trigger: DriftTrigger, drifted: int, judged: int, *columns: str, model: str = "m"
+) -> DriftJob:
+    rows = tuple(
+        ColumnDrift(
+            column,
+            "inputs",
+            DriftCheck.DISTRIBUTION,
+            ColumnKind.NUMERICAL,
+            "distance",
+            0.31,
+            0.2,
+            True,
+            0.0,
+            0.0,
+        )
+        for column in columns
+    )
+    return DriftJob(
+        number, "p", model, 3, trigger, "", JobState.DONE, NOW, LONG_AGO, NOW,
+        drifted=drifted, judged=judged, inferences=500, columns=rows,
+    )  # fmt: skip
+
+
+def drift(*jobs: DriftJob) -> Facts:
+    return Facts(NOW, drift={"p": jobs})
+
+
+def test_drift_share_is_that_of_the_report_that_found_most() -> None:
+    given = drift(
+        job(7, DriftTrigger.SCHEDULE, 1, 10), job(8, DriftTrigger.COUNT, 4, 10),
+        job(9, DriftTrigger.COUNT, 0, 10, model="still"), job(10, DriftTrigger.COUNT, 0, 0, model="unasked"),
+    )  # fmt: skip
+    assert found(Kind.DRIFT_SHARE, given, threshold=0.0) == {"m": True, "still": False, "unasked": None}
+    assert found(Kind.DRIFT_SHARE, given, threshold=0.4) == {"m": False, "still": False, "unasked": None}
+    reading = readings(Rule("r", Kind.DRIFT_SHARE, "p", "m", threshold=0.0), given)[0]
+    assert reading.value == 0.4
+    assert reading.message == "4 of 10 columns of m version 3 drifted in 500 inferences (drift report 8)"
+    assert found(Kind.DRIFT_SHARE, Facts(NOW), threshold=0.0) == {}
+
+
+def test_column_drift_is_one_of_each_column() -> None:
+    given = drift(
+        job(7, DriftTrigger.SCHEDULE, 1, 10, "wear"), job(8, DriftTrigger.COUNT, 2, 10, "wear", "feed"),
+        job(9, DriftTrigger.COUNT, 1, 10, "wear", model="other"),
+    )  # fmt: skip
+    assert found(Kind.COLUMN_DRIFT, given) == {"m:wear": True, "m:feed": True, "other:wear": True}
+    (reading,) = readings(Rule("r", Kind.COLUMN_DRIFT, "p", "m:feed"), given)
+    assert reading.value == 0.31
+    said = "feed (inputs) of m version 3 drifted: distribution 0.31, threshold 0.2 (drift report 8)"
+    assert reading.message == said
+    long = drift(job(7, DriftTrigger.COUNT, 1, 10, "x" * 500))
+    assert [len(subject) for subject in found(Kind.COLUMN_DRIFT, long)] == [200]

@@ -150,10 +150,10 @@ def test_the_newest_of_what_serves(store: Store, serve) -> None:
         (trigger, made[trigger, 3]) for trigger in (DriftTrigger.SCHEDULE, DriftTrigger.COUNT)
     }
     assert [[each.column for each in job.columns] for job in newest] == [["wear"], ["wear"]]
-    last = store.drift.last("alpha", "depth", 3, DriftTrigger.COUNT)
-    assert last is not None
-    assert last.state is JobState.QUEUED
-    assert store.drift.last("alpha", "depth", 9, DriftTrigger.COUNT) is None
+    last = store.drift.last_by_itself()
+    assert set(last) == {("alpha", "depth", 3, trigger) for trigger in DriftTrigger if trigger != "request"}
+    assert last["alpha", "depth", 3, DriftTrigger.COUNT].state is JobState.QUEUED
+    assert last["alpha", "depth", 3, DriftTrigger.SCHEDULE].id == made[DriftTrigger.SCHEDULE, 3]
 
 
 def test_old_ones_go_and_the_numbers_tell_which(store: Store, engine: Engine) -> None:

@@ -43,7 +43,16 @@ def train(client: MLOpsClient) -> Trained:
         client.log_params({"max_iter": 200})
         client.log_metrics({"accuracy": accuracy})
         onnx_model = to_onnx(model, held_out[:1], options={"zipmap": False})
-        version = client.log_model(onnx_model, "digits", flavor="onnx", input_example={"X": held_out[:1]})
+        version = client.log_model(
+            onnx_model,
+            "digits",
+            flavor="onnx",
+            input_example={"X": held_out[:1]},
+            reference=(
+                {"X": held_out},
+                {"label": model.predict(held_out), "probabilities": model.predict_proba(held_out)},
+            ),
+        )
     assert version is not None
     sample = held_out[:1]
     return Trained(run.id, version, accuracy, sample, int(model.predict(sample)[0]))

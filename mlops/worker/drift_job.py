@@ -1,0 +1,121 @@
+"""One drift report, in a process of its own: its memory and time are bounded, and Evidently and MLflow are
+loaded there, never in the resident worker.
+
+`python -m mlops.worker.drift_job` is that process. The rows are in the database first, so that what they find
+is told some seconds before Evidently has drawn its page.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mlops.children import LOG_CHARS, limit_memory, peak_mb, read_order, tell
+from mlops.config import MLOpsConfig
+from mlops.entities import DriftJob
+from mlops.errors import DriftReportFailed, MLOpsError
+from mlops.installation import Installation
+from mlops.monitoring.base import DriftSettings
+from mlops.monitoring.drift_files import page_of, reference_of
+from mlops.monitoring.evidently import EvidentlyMonitor
+from mlops.monitoring.files import replacing
+from mlops.monitoring.sample import MOST_ROWS, Sample
+from mlops.project import Monitoring
+from mlops.store.store import Store
+
+DOWNLOAD = "mlops.workspace:download_reference"
+_NICE = 10
+"""Below what answers callers."""
+_LEFT = "Ask for a smaller window."
+
+
+@dataclass(frozen=True, slots=True)
+class DriftOrder:
+    """What the process is told."""
+
+    job: int
+    home: str
+    """MLOPS_HOME."""
+    download: str = DOWNLOAD
+    """Import path of `download(config, project, model, version, folder) -> file`, the reference's."""
+    memory_mb: int = 6144
+    """Of address space, which is two to three times what is used."""
+
+
+def main() -> int:
+    """The process: limit itself, make the report, and tell that it did or why not."""
+    order = DriftOrder(**read_order())
+    os.nice(_NICE)
+    limit_memory(order.memory_mb)
+    try:
+        make(order)
+        answer: dict[str, Any] = {"peak_mb": peak_mb()}
+    except MLOpsError as error:
+        answer = error.to_json()
+    except MemoryError:
+        what = f"it needs more than {order.memory_mb} MiB"
+        answer = DriftReportFailed(what, remedy=_LEFT).to_json()
+    except Exception as error:  # noqa: BLE001 - whatever it was, the report's record gets it
+        log = traceback.format_exc()[-LOG_CHARS:]
+        answer = DriftReportFailed(repr(error), log, remedy="Report this with the log.").to_json()
+    tell(answer)
+    return 0 if "peak_mb" in answer else 1
+
+
+def make(order: DriftOrder) -> None:
+    """Judge the job's window, keep the rows, then draw the page.
+
+    Raises `ReferenceNotFound` where the version was registered without one, `SampleUnreadable`,
+    `ServiceUnavailable`, `DriftReportNotFound` for a job that is gone.
+    """
+    config = MLOpsConfig.load(home=Path(order.home))
+    installation = Installation(config)
+    store = Store(installation.database_url())
+    try:
+        job = store.drift.get(order.job)
+        reference = Sample.read(_reference(order, config, installation.drift_dir, job))
+        current, settings = _window(store, job), _settings(store, job.project)
+        monitor = EvidentlyMonitor()
+        report = monitor.report(reference, current, settings)
+        store.drift.done(job.id, report)
+        monitor.draw(reference, current, report, page_of(installation.drift_dir, job.id))
+        store.drift.paged(job.id)
+    finally:
+        store.close()
+
+
+def _reference(order: DriftOrder, config: MLOpsConfig, folder: Path, job: DriftJob) -> Path:
+    """The version's reference, brought once: it never changes."""
+    kept = reference_of(folder, job.project, job.model, job.version)
+    if not kept.exists():
+        module, _, name = order.download.partition(":")
+        download: Callable[..., Path] = getattr(import_module(module), name)
+        with tempfile.TemporaryDirectory(prefix="reference-") as scratch:
+            found = download(config, job.project, job.model, job.version, Path(scratch))
+            with replacing(kept) as part:
+                part.write_bytes(found.read_bytes())
+    return kept
+
+
+def _window(store: Store, job: DriftJob) -> Sample:
+    window = store.inferences.window(
+        job.project, job.model, job.since, job.until, job.version, most=MOST_ROWS
+    )
+    sides = {"inputs": window.inputs, "outputs": window.outputs}
+    return Sample.of_columns(sides, window.request_ids, window.at, window.versions)
+
+
+def _settings(store: Store, project: str) -> DriftSettings:
+    stated = store.projects.monitoring().get(project, Monitoring())
+    return DriftSettings(false_alarms=stated.false_alarms, least_effect=stated.least_effect)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
