@@ -29,14 +29,17 @@ from mlops.entities import (
     Side,
 )
 from mlops.errors import DeploymentNotFound, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
+from mlops.hardware.meter import MachineReading, Meter
 from mlops.installation import Installation
 from mlops.monitoring.desk import AlertDesk
 from mlops.monitoring.drift_desk import DriftDesk
 from mlops.project import check_model_name, check_project_name
 from mlops.services.status import read_status
 from mlops.serving.connections import Answer
+from mlops.serving.inference_log import LogCounts
 from mlops.serving.load import Load
 from mlops.serving.routing import Router
+from mlops.store.figures import Figures
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
 from mlops.traces import Traces
@@ -78,9 +81,11 @@ class Platform:
         traces: Traces | None = None,
         curves: MetricCurves | None = None,
         drift_dir: Path | None = None,
+        meter: Meter | None = None,
     ) -> None:
         """`curves` reads the database of MLflow; None where MLflow is elsewhere. `drift_dir` is where the
-        worker keeps pages of drift reports; None where there are none."""
+        worker keeps pages of drift reports; None where there are none. `meter` reads this machine; without
+        one nothing is told of it."""
         self.addresses = addresses
         self.session_key = session_key
         self.traces = traces or Traces()
@@ -91,6 +96,7 @@ class Platform:
         self._services = services
         self._admin_token = admin_token
         self._curves = curves
+        self._meter = meter
         self._callers = _Callers(store)
         self._prepared = True
         self._preparing: asyncio.Task[None] | None = None
@@ -117,6 +123,7 @@ class Platform:
             traces=traces,
             curves=None if config.mlflow_uri else MetricCurves(installation.database_url("mlflow")),
             drift_dir=installation.drift_dir,
+            meter=Meter(installation.root),
         )
 
     # -- life -----------------------------------------------------------------------------------
@@ -235,6 +242,19 @@ class Platform:
             if deployment.state is DeploymentState.RUNNING and deployment.side is Side.CHAMPION
         )
         return next(champions, found[0])
+
+    def figures(self) -> Figures:
+        """How many there are of what in all projects; `ServiceUnavailable` also where counting takes over
+        two seconds."""
+        try:
+            return self._store.figures()
+        except SQLAlchemyError as error:
+            raise ServiceUnavailable("postgres", str(error).splitlines()[0]) from error
+
+    def machine(self) -> MachineReading | None:
+        """What this machine is and does, its disk as well; None where nothing reads it. It takes up to a
+        second."""
+        return None if self._meter is None else self._meter.read()
 
     # -- changing -------------------------------------------------------------------------------
 
@@ -380,9 +400,9 @@ class Platform:
         _check_range("count", count, 1, MOST_INFERENCES)
         return self._store.inferences.latest(project, model, count, since=since)
 
-    def unlogged(self) -> int:
-        """Inferences that this gateway dropped from the log, since they could not be written in time."""
-        return self._router.unlogged
+    def logged(self) -> LogCounts:
+        """What became of the inferences that this gateway was to log; never blocks."""
+        return self._router.logged
 
     def loads(self) -> list[Load]:
         """What each routed deployment answered since this gateway began; never blocks."""

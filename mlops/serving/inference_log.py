@@ -6,12 +6,25 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from mlops.entities import Deployment
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LogCounts:
+    """What became of the inferences that were to be logged, since the gateway began."""
+
+    written: int
+    """That Postgres took."""
+    dropped: int
+    """That were dropped, since they could not be written in time."""
+    waiting: int
+    """That are held until they are written."""
 
 
 class InferenceLog:
@@ -24,11 +37,16 @@ class InferenceLog:
     _ROW_BYTES = 300
 
     def __init__(self) -> None:
-        self.dropped = 0
+        self.written = self.dropped = 0
         self._rows: deque[Row] = deque()
         self._bytes = 0
         self._second = 0
         self._seen: Counter[Hashable] = Counter()
+
+    @property
+    def counts(self) -> LogCounts:
+        """What became of them so far."""
+        return LogCounts(self.written, self.dropped, len(self._rows))
 
     def wants(self, endpoint: Hashable, share: float) -> bool:
         """Whether this inference is one of the share, and of those that may be looked at in this second."""

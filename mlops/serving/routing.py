@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mlops.entities import Deployment, DeploymentState, Endpoint, Target
 from mlops.errors import DeploymentNotFound, InvalidInput, ServiceError, ServiceUnavailable
 from mlops.serving.connections import MOST_CUTS, Answer, Connections, Question, Tried
-from mlops.serving.inference_log import InferenceLog
+from mlops.serving.inference_log import InferenceLog, LogCounts
 from mlops.serving.load import Load
 from mlops.store.notify import ROUTES
 from mlops.store.store import Store
@@ -124,9 +124,9 @@ class Router:
         return tuple(replica.url for replica in found.champion.replicas) if found else ()
 
     @property
-    def unlogged(self) -> int:
-        """Inferences that were to be logged and were dropped, since they could not be written in time."""
-        return self._log.dropped
+    def logged(self) -> LogCounts:
+        """What became of the inferences that were to be logged."""
+        return self._log.counts
 
     def loads(self) -> list[Load]:
         """What each deployment that is routed answered since `start`, by project and model."""
@@ -371,6 +371,8 @@ class Router:
         except (ServiceUnavailable, SQLAlchemyError) as error:
             log.warning("%s inferences are logged later: %s", len(rows), str(error).splitlines()[0])
             self._log.put_back(rows)
+        else:
+            self._log.written += len(rows)
 
     async def _tell_traffic(self) -> None:
         told, self._traffic = self._traffic, {}

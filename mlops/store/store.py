@@ -14,6 +14,7 @@ from mlops.store.audit import Audit
 from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
 from mlops.store.drift import Drift
+from mlops.store.figures import Figures, read_figures
 from mlops.store.inferences import Inferences
 from mlops.store.projects import Projects
 from mlops.store.retention import Retention
@@ -50,6 +51,10 @@ class Store:
         """Ask Postgres for an answer."""
         with self._engine.connect() as connection:
             connection.execute(text("SELECT 1"))
+
+    def figures(self) -> Figures:
+        """Counts over all tables at one moment."""
+        return read_figures(self._engine)
 
     def close(self) -> None:
         """Give the connections back."""

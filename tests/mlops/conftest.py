@@ -26,6 +26,7 @@ from mlops.entities import (
     ServiceStatus,
     Side,
 )
+from mlops.hardware.meter import Meter
 from mlops.installation import Installation
 from mlops.platform import Addresses, Platform
 from mlops.serving.routing import Router
@@ -250,6 +251,7 @@ def platform(
     mlflow_database_url: str,
     services: list[ServiceStatus],
     free_port: int,
+    tmp_path: Path,
 ) -> Platform:
     """A platform that is not started yet."""
     return Platform(
@@ -260,4 +262,5 @@ def platform(
         session_key="key-of-the-sessions",
         admin_token=ADMIN,
         curves=MetricCurves(mlflow_database_url),
+        meter=Meter(tmp_path),
     )

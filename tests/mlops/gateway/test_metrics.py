@@ -6,7 +6,11 @@ import time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as plain_text
 from starlette.testclient import TestClient
+
+from mlops.errors import ServiceUnavailable
+from mlops.store.store import Store
 
 PREDICT = "/projects/{project}/models/depth/predict"
 
@@ -21,6 +25,16 @@ def read(client: TestClient) -> dict[tuple[str, str], float]:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
         if "le" not in sample.labels
+    }
+
+
+def values(client: TestClient, family: str) -> dict[str, float]:
+    """Of a family with one label, its value -> the sample's."""
+    return {
+        next(iter(sample.labels.values())): sample.value
+        for found in text_string_to_metric_families(client.get("/metrics").text)
+        for sample in found.samples
+        if sample.name == family
     }
 
 
@@ -50,8 +64,48 @@ def test_a_project_sees_its_own_alone(alpha: TestClient, admin: TestClient, serv
     assert {project for _, project in read(admin)} == {"", "alpha", "beta"}
 
 
-def test_without_an_answer_the_text_is_whole_and_empty(alpha: TestClient) -> None:
-    assert read(alpha) == {("mlops_inferences_unlogged_total", ""): 0}
+def test_a_project_sees_neither_services_nor_the_machine(alpha: TestClient, admin: TestClient) -> None:
+    platforms = {"mlops_service_up", "mlops_disk_free_bytes", "mlops_build_info", "mlops_hardware_info"}
+    assert platforms <= {name for name, _ in read(admin)}
+    assert not platforms & {name for name, _ in read(alpha)}
+    assert {name for name, _ in read(alpha) if name.startswith(("process_", "mlops_hardware"))} == set()
+
+
+def test_the_older_text_is_given_where_it_is_asked_for(alpha: TestClient) -> None:
+    answer = alpha.get("/metrics", headers={"Accept": "text/plain;version=0.0.4"})
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    names = {sample.name for family in plain_text(answer.text) for sample in family.samples}
+    assert {"mlops_inferences_unlogged_total", "mlops_runs", "mlops_source_up"} <= names
+    both = alpha.get("/metrics", headers={"Accept": "application/openmetrics-text,text/plain;q=0.5"})
+    assert both.text.endswith("# EOF\n")
+
+
+def test_what_there_is_none_of_is_0(alpha: TestClient, admin: TestClient) -> None:
+    assert read(alpha)["mlops_runs", "alpha"] == 0
+    assert read(alpha)["mlops_alerts", "alpha"] == 0
+    assert ("mlops_alerts", "beta") in read(admin)
+    assert read(alpha)["mlops_inferences_unlogged_total", ""] == 0
+
+
+def test_without_postgres_its_figures_are_missing_and_the_rest_is_there(
+    admin: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert values(admin, "mlops_source_up") == {"postgres": 1, "services": 1, "hardware": 1}
+
+    def away() -> None:
+        raise ServiceUnavailable("postgres", "away")
+
+    monkeypatch.setattr(store, "figures", away)
+    deadline = time.monotonic() + 30
+    while (found := values(admin, "mlops_source_up"))["postgres"]:
+        assert time.monotonic() < deadline, "it is asked again after a second"
+    assert found == {"postgres": 0, "services": 1, "hardware": 1}
+    names = {name for name, _ in read(admin)}
+    assert "mlops_service_up" in names
+    assert not {"mlops_runs", "mlops_deployment_state"} & names
+    monkeypatch.undo()
+    while not values(admin, "mlops_source_up")["postgres"]:
+        assert time.monotonic() < deadline
 
 
 def test_what_is_undeployed_goes(alpha: TestClient, serve, replica_server, store) -> None:

@@ -110,7 +110,7 @@ def test_what_cannot_be_written_is_written_later(
         while failures:
             await asyncio.sleep(0.01)
         await router.stop()
-        assert router.unlogged == 0
+        assert router.logged.dropped == 0
 
     asyncio.run(scenario())
     assert [row.request_id for row in store.inferences.latest("alpha", "depth")] == ["kept"]

@@ -1,0 +1,1 @@
+"""What Prometheus reads: pure functions from entities to families, a module for each subject."""
