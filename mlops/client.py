@@ -222,7 +222,10 @@ class MLOpsClient:
         `InvalidName`, `ConfigError` where the flavor's package is not installed.
         """
         run = self._active("log_model")
-        with self._workspace.reference_folder(reference, model, input_example, output_example) as files:
+        function = self.project.monitoring.features.get(name, "")
+        with self._workspace.reference_folder(
+            reference, model, input_example, output_example, function
+        ) as files:
             return self._workspace.registry.log_model(
                 run.id,
                 model,

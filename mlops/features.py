@@ -15,23 +15,72 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Arrays = Mapping[str, Array]
 Columns = dict[str, Array]
+Sides = dict[str, Columns]
+"""`inputs` and `outputs`: columns of features."""
+Make = Callable[[Arrays, Arrays], Sides]
+Function = Callable[[Arrays, Arrays], Mapping[str, Mapping[str, Any]]]
+"""A project's own: `inputs` and `outputs` to values by feature, one for each row."""
 
 MOST_BYTES = 7500
 """Of the JSON: HTTP headers are read up to 8 KB without asking."""
 MOST_ROWS = 32
 """Of one inference, evenly spaced."""
+MOST_FEATURES = 400
+"""Of a project's own function."""
 _SHORT, _CHANNELS, _TEXT = 64, 16, 64
+_PLAIN = (str, int, float, type(None))
 _STATISTICS: dict[str, Callable[..., Array]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
 
 
-def told(inputs: Mapping[str, Array], outputs: Mapping[str, Array], seconds: float) -> str:
+def usual(inputs: Arrays, outputs: Arrays) -> Sides:
+    """The features of these rows where the project names no function of its own."""
+    return {"inputs": _columns(inputs), "outputs": _columns(outputs)}
+
+
+def by(function: Function) -> Make:
+    """What makes features by a project's function. It raises what that raises, and `ValueError` for what is
+    no mapping of `inputs` and `outputs` to a number, truth value or text for each row."""
+
+    def make(inputs: Arrays, outputs: Arrays) -> Sides:
+        rows = _rows(inputs)
+        made = function(inputs, outputs)
+        if not isinstance(made, Mapping) or not set(made) <= {"inputs", "outputs"}:
+            raise ValueError("it returned no mapping of `inputs` and `outputs`")
+        sides = {side: _checked(side, made.get(side, {}), rows) for side in ("inputs", "outputs")}
+        if sum(map(len, sides.values())) > MOST_FEATURES:
+            raise ValueError(f"it returned more than {MOST_FEATURES} features")
+        return sides
+
+    return make
+
+
+def _checked(side: str, made: Any, rows: int) -> Columns:
+    if not isinstance(made, Mapping):
+        raise ValueError(f"its {side} are no mapping")
+    columns: Columns = {}
+    for name, values in made.items():
+        column = np.asarray(values)
+        if not isinstance(name, str) or column.shape != (rows,):
+            raise ValueError(f"feature {name!r} of {side} has shape {column.shape}, not ({rows},)")
+        if column.dtype.kind == "f":
+            column = column.astype(np.float64)
+        elif column.dtype.kind == "O" and all(isinstance(each, _PLAIN) for each in column.tolist()):
+            pass
+        elif column.dtype.kind not in "iubU":
+            raise ValueError(f"feature {name!r} of {side} holds {column.dtype}, no numbers or texts")
+        columns[name] = column
+    return columns
+
+
+def told(inputs: Arrays, outputs: Arrays, seconds: float, make: Make = usual) -> str:
     """JSON in ASCII: `rows` (how many were asked), `model_s` (what the model took), `inputs` and `outputs`:
     values by feature, one for each kept row. Columns that do not fit are left out, the last ones first."""
-    rows = len(next(iter(inputs.values()))) if inputs else 0
+    rows = _rows(inputs)
     most = min(rows, MOST_ROWS)
     sample = _spread(rows, most)
-    sides = {"inputs": _columns(inputs, rows, sample), "outputs": _columns(outputs, rows, sample)}
+    sides = make(_taken(inputs, rows, sample), _taken(outputs, rows, sample))
     head = {"rows": rows, "model_s": float(f"{seconds:.4g}")}
     kept = most
     while kept:
@@ -48,16 +97,23 @@ def told(inputs: Mapping[str, Array], outputs: Mapping[str, Array], seconds: flo
 
 
 def sampled(
-    inputs: Mapping[str, Array], outputs: Mapping[str, Array], most: int
+    inputs: Arrays, outputs: Arrays, most: int, make: Make = usual
 ) -> dict[str, dict[str, list[Any]]]:
     """The same features of at most `most` rows, evenly spaced, however large: `inputs` and `outputs`."""
-    rows = len(next(iter(inputs.values()))) if inputs else 0
+    rows = _rows(inputs)
     sample = _spread(rows, min(rows, most))
     everything = np.arange(len(sample))
-    return {
-        side: _at(_columns(arrays, rows, sample), everything)
-        for side, arrays in (("inputs", inputs), ("outputs", outputs))
-    }
+    made = make(_taken(inputs, rows, sample), _taken(outputs, rows, sample))
+    return {side: _at(columns, everything) for side, columns in made.items()}
+
+
+def _rows(inputs: Arrays) -> int:
+    return next((len(array) for array in inputs.values() if array.ndim), 0)
+
+
+def _taken(arrays: Arrays, rows: int, sample: Array) -> dict[str, Array]:
+    """The sampled rows, as copies: what a large batch costs does not grow with it."""
+    return {name: array[sample] for name, array in arrays.items() if array.ndim and len(array) == rows}
 
 
 def _spread(rows: int, kept: int) -> Array:
@@ -66,12 +122,10 @@ def _spread(rows: int, kept: int) -> Array:
     return np.linspace(0, rows - 1, kept).round().astype(int)
 
 
-def _columns(arrays: Mapping[str, Array], rows: int, sample: Array) -> Columns:
-    """Of the sampled rows alone: what a large batch costs does not grow with it."""
+def _columns(arrays: Arrays) -> Columns:
     found: Columns = {}
     for name, array in arrays.items():
-        if array.ndim and len(array) == rows:
-            found |= _of_array(name, array[sample])
+        found |= _of_array(name, array)
     return found
 
 

@@ -70,7 +70,7 @@ class Serving:
     """How many times the champion's 95th percentile of latency a canary's may be."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Model -> `package.module:function` of the project that answers whole files with the model's help
-    (`mlops.serving.runtimes.files`): it runs in the model's replicas."""
+    (`mlops.serving.runtimes.functions`): it runs in the model's replicas."""
     batch: Mapping[str, int] = field(default_factory=dict)
     """Model -> the most rows, along the first axis, that one call of it may answer together: of a model whose
     rows do not depend on each other."""
@@ -103,6 +103,9 @@ class Monitoring:
     """Of windows without any shift, the share in which a column may drift all the same."""
     least_effect: float = 0.05
     """Distributions that are closer than this have not drifted, however many rows there are."""
+    features: Mapping[str, str] = field(default_factory=dict)
+    """Model -> `package.module:function` of the project that makes the features that are logged and kept as
+    reference (`mlops.features`): it runs in training and in the model's replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +365,9 @@ def _monitoring(path: Path, raw: dict[str, Any]) -> Monitoring:
         if not isinstance(value, kind) or isinstance(value, bool) or not lowest <= value <= highest:
             problem = f"`monitoring.{key}` = {value!r} must be a {noun} from {lowest:g} to {highest:g}"
             raise ProjectFileError(path, problem)
-    return Monitoring(**raw)
+    calls = _calls(path, "monitoring.features", raw.get("features", {}), "my-model")
+    named = {check_model_name(name): call for name, call in calls.items()}
+    return Monitoring(**{**raw, "features": named})
 
 
 def _alerting(path: Path, raw: dict[str, Any]) -> Alerting:

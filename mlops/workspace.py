@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +23,7 @@ from mlops.registry.base import ModelRegistry
 from mlops.tracking.base import RunTracker
 
 if TYPE_CHECKING:
+    from mlops.features import Arrays, Make, Sides
     from mlops.remote import Gateway
 
 
@@ -108,18 +111,57 @@ class Workspace:
 
     @contextmanager
     def reference_folder(
-        self, reference: Any, model: Any, input_example: Any, output_example: Any
+        self, reference: Any, model: Any, input_example: Any, output_example: Any, function: str
     ) -> Iterator[Path | None]:
         """What of a model's `reference` is kept in its files, as a folder while the block lasts; None of
-        None. Raises `InvalidInput` (reference)."""
+        None. `function` is the project's own that makes its features, empty for the usual. Raises
+        `InvalidInput` (reference), `ConfigError` for a function that cannot be imported, or fails."""
         if reference is None:
             yield None
             return
+        from mlops.features import usual
         from mlops.monitoring.reference import reference_folder
         from mlops.registry.signature import array_names
 
-        with reference_folder(reference, array_names(model, input_example, output_example)) as folder:
+        make = self._maker(function) if function else usual
+        names = array_names(model, input_example, output_example)
+        with reference_folder(reference, names, make) as folder:
             yield folder
+
+    def _maker(self, call: str) -> Make:
+        from mlops.features import by
+
+        own, root = by(self._function(call)), str(self.info.root)
+
+        def make(inputs: Arrays, outputs: Arrays) -> Sides:
+            sys.path.insert(0, root)  # it may import more of its own as it runs
+            try:
+                return own(inputs, outputs)
+            except Exception as error:
+                raise self._unusable(call, f"failed: {type(error).__name__}: {error}") from error
+            finally:
+                sys.path.remove(root)
+
+        return make
+
+    def _function(self, call: str) -> Any:
+        root = str(self.info.root)
+        sys.path.insert(0, root)
+        try:
+            return EntryPoint(name=call, value=call, group="mlops.features").load()
+        except Exception as error:
+            problem = f"cannot be imported: {type(error).__name__}: {error}"
+            raise self._unusable(call, problem) from error
+        finally:
+            sys.path.remove(root)
+
+    def _unusable(self, call: str, problem: str) -> ConfigError:
+        return ConfigError(
+            f"{call!r}, which makes features of project {self.info.project_name!r}, {problem}",
+            remedy="Mend `[monitoring.features]` in project.toml, or what it names.",
+            project=self.info.project_name,
+            function=call,
+        )
 
     def download_reference(self, model: str, version: int, folder: Path) -> Path:
         """See `download_reference` of this module."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlops import features
 from mlops.errors import InvalidInput
 from mlops.monitoring.sample import SIDES, Sample
 
@@ -32,18 +33,18 @@ _FORM = "Give `reference=(inputs, outputs)`, arrays by name as the model takes a
 
 
 @contextmanager
-def reference_folder(given: Any, names: Names) -> Iterator[Path]:
+def reference_folder(given: Any, names: Names, make: features.Make = features.usual) -> Iterator[Path]:
     """A folder that holds the reference at `PLACE`, while the block lasts. Raises as `reference_of`, and as
     `write_reference`."""
-    sample = reference_of(given, names)
+    sample = reference_of(given, names, make)
     with tempfile.TemporaryDirectory(prefix="reference-") as folder:
         write_reference(sample, Path(folder) / PLACE)
         yield Path(folder)
 
 
-def reference_of(given: Any, names: Names) -> Sample:
+def reference_of(given: Any, names: Names, make: features.Make = features.usual) -> Sample:
     """The sample of `(inputs, outputs)`: each a mapping name -> array, a data frame, or one array alone; or
-    a `Sample` that is ready. At most `MOST_ROWS` rows, evenly spaced.
+    a `Sample` that is ready, which `make` does not touch. At most `MOST_ROWS` rows, evenly spaced.
 
     Raises `InvalidInput` (reference) for what is neither, an array that the signature does not name, arrays
     of different lengths, and for no rows.
@@ -56,7 +57,7 @@ def reference_of(given: Any, names: Names) -> Sample:
         raise InvalidInput("reference", given, "is no pair of inputs and outputs", remedy=_FORM)
     sides = {side: _arrays(side, value, names.get(side)) for side, value in zip(SIDES, given, strict=True)}
     _check_rows(sides)
-    return Sample.of(sides["inputs"], sides["outputs"], MOST_ROWS)
+    return Sample.of(sides["inputs"], sides["outputs"], MOST_ROWS, make)
 
 
 def write_reference(sample: Sample, path: Path) -> None:

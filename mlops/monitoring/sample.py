@@ -105,10 +105,15 @@ class Sample:
 
     @classmethod
     def of(
-        cls, inputs: Mapping[str, Array], outputs: Mapping[str, Array], most_rows: int = MOST_ROWS
+        cls,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+        most_rows: int = MOST_ROWS,
+        make: features.Make = features.usual,
     ) -> Sample:
         """A reference from arrays as the model takes and gives them, rows along their first axis; at most
-        `most_rows` of them, evenly spaced. Raises `InvalidInput` (most_rows, inputs)."""
+        `most_rows` of them, evenly spaced, as the features that `make` makes. Raises `InvalidInput`
+        (most_rows, inputs)."""
         if most_rows < 1:
             raise InvalidInput("most_rows", most_rows, "is less than 1", remedy="Keep some thousand rows.")
         if not inputs or any(np.ndim(array) == 0 for array in inputs.values()):
@@ -116,7 +121,7 @@ class Sample:
                 "inputs", list(inputs), "has no rows", remedy="Give arrays with one row for each prediction."
             )
         arrays = [{name: np.asarray(array) for name, array in side.items()} for side in (inputs, outputs)]
-        return cls._of_sides(features.sampled(arrays[0], arrays[1], most_rows))
+        return cls._of_sides(features.sampled(arrays[0], arrays[1], most_rows, make))
 
     @classmethod
     def of_inferences(cls, inferences: Iterable[Inference], rows_each: int = 1) -> Sample:

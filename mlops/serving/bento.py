@@ -23,8 +23,11 @@ from mlops.project import allows_pickle
 if TYPE_CHECKING:
     from mlops.serving.runtimes.mlmodel import MLModel
 
-FORMAT = "2"
+FORMAT = "3"
 """Of a Bento's inside, as this release opens it."""
+
+ANSWER, FEATURES = "answer", "features"
+"""What a project's own function in a Bento is for: files, and the features that are logged."""
 
 _RUNTIMES = Path(__file__).parent / "runtimes"
 _REQUIREMENTS = ("bentoml", "numpy", "pyyaml")
@@ -54,9 +57,9 @@ class BentoOrder:
     """Tells Bentos of the same model version apart; letters and digits."""
     allow_pickle: bool | Sequence[str] = False
     """Whether flavors that run code when loaded may be packaged, or which."""
-    file_answer: str = ""
-    """`package.module:function` that answers whole files with the model's help (`runtimes.files`); its
-    package is copied from `code`."""
+    functions: Mapping[str, str] = field(default_factory=dict)
+    """What for (`ANSWER`, `FEATURES`) -> `package.module:function` of the project (`runtimes.functions`);
+    their packages are copied from `code`."""
     code: Path | None = None
     """The project's folder."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -154,21 +157,23 @@ def build(order: BentoOrder) -> str:
 
 
 def _copy_code(order: BentoOrder, context: Path) -> None:
-    from mlops.serving.runtimes.files import CODE, DECLARATION
+    from mlops.serving.runtimes.functions import CODE, DECLARATION
 
-    if not order.file_answer:
+    if not order.functions:
         return
-    package = order.file_answer.partition(":")[0].split(".")[0]
-    source = None if order.code is None else order.code / package
-    if source is None or not source.is_dir():
-        raise ConfigError(
-            f"`serving.files` of {order.project!r} names {order.file_answer!r},"
-            f" and the project has no folder {package!r}",
-            remedy="Name a function of a package in the project's folder, and register the project again.",
-        )
-    _check_files(source)
-    shutil.copytree(source, context / CODE / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    (context / DECLARATION).write_text(json.dumps({"answer": order.file_answer}), encoding="utf-8")
+    packages = {call.partition(":")[0].split(".")[0]: call for call in order.functions.values()}
+    for package, call in packages.items():
+        source = None if order.code is None else order.code / package
+        if source is None or not source.is_dir():
+            raise ConfigError(
+                f"project.toml of {order.project!r} names {call!r},"
+                f" and the project has no folder {package!r}",
+                remedy="Name a function of a package in the project's folder, and register it again.",
+            )
+        _check_files(source)
+        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(source, context / CODE / package, ignore=ignored)
+    (context / DECLARATION).write_text(json.dumps(dict(order.functions)), encoding="utf-8")
 
 
 def run_id_of(model: Path) -> str:
@@ -260,9 +265,9 @@ def _requirements(model: MLModel, further: Sequence[str]) -> list[str]:
 
 
 def _project_requirements(order: BentoOrder) -> list[str]:
-    """What the code that answers files needs: the project's own dependencies."""
+    """What the project's functions need: the project's own dependencies."""
     stated = None if order.code is None else order.code / "pyproject.toml"
-    if not order.file_answer or stated is None or not stated.is_file():
+    if not order.functions or stated is None or not stated.is_file():
         return []
     try:
         return list(tomllib.loads(stated.read_text(encoding="utf-8"))["project"].get("dependencies", []))

@@ -37,6 +37,7 @@ from mlops.serving.headers import (
     VERSION_HEADER,
     WORK_HEADER,
 )
+from mlops.serving.own_features import OwnFeatures
 from mlops.serving.runtimes.runtime import as_lists
 from mlops.traces import Traces
 
@@ -60,6 +61,8 @@ class Predictor(Protocol):
         signature does not take."""
 
     takes_files: bool
+    feature_maker: features.Function | None
+    """The project's function that makes the features that are logged; None where the usual are."""
 
     def answer_file(
         self, body: bytes, infer: Callable[[Mapping[str, Any]], dict[str, Array]]
@@ -141,13 +144,14 @@ def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
     pool = ThreadPoolExecutor(options.workers, thread_name_prefix="predict")
     run = alone(model.run) if options.max_batch == 1 else Batcher(model.run, options.max_batch)
 
+    make = features.usual if model.feature_maker is None else OwnFeatures(model.feature_maker)
     traces = Traces(options.otlp_endpoint, "mlops-replica")
 
     def answers(protocol: Protocolled, *content_types: str) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             _check_content_type(request, content_types)
             body = await _read(request, options.max_body)
-            inference = _Inference(model, run, time.perf_counter())
+            inference = _Inference(model, run, make, time.perf_counter())
             work = partial(_answer, protocol, inference, body, request.headers)
             with traces.span("answer", "SERVER", _of_request(request), request.headers) as span:
                 # What waits for a thread and has no caller any more is not begun.
@@ -268,6 +272,7 @@ class _Inference:
 
     model: Predictor
     run: Callable[[Mapping[str, Array]], Ran]
+    make: features.Make
     since: float
     """When it was handed to the threads."""
     inputs: Mapping[str, Array] | None = None
@@ -325,7 +330,7 @@ def _answer(
     response = protocol(inference, body, headers)
     response.headers[WORK_HEADER] = f"{inference.waited:.6f} {inference.together}"
     if LOG_HEADER in headers and inference.inputs is not None and inference.outputs is not None:
-        told = features.told(inference.inputs, inference.outputs, inference.seconds)
+        told = features.told(inference.inputs, inference.outputs, inference.seconds, inference.make)
         response.headers[FEATURES_HEADER] = told
     return response
 

@@ -16,7 +16,7 @@ from mlops.errors import ProjectExists, ProjectNotFound
 from mlops.project import Alerting, Monitoring, Quotas, Serving
 from mlops.store.tables import projects
 
-_Table = TypeVar("_Table", Quotas, Serving, Alerting)
+_Table = TypeVar("_Table", Quotas, Serving, Alerting, Monitoring)
 
 
 class Projects:

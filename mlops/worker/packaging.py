@@ -14,7 +14,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,10 @@ class PackagingOrder:
     scratch: str
     """The child's folder for temporary files; it goes with the child, however that ends."""
     allow_pickle: bool | Sequence[str] = False
-    file_answer: str = ""
-    """The project's function that answers files with this model's help."""
+    functions: Mapping[str, str] = field(default_factory=dict)
+    """The project's own that run with this model, by what they are for."""
     code: str = ""
-    """The project's folder, where that function's package lies."""
+    """The project's folder, where their packages lie."""
     download: str = DOWNLOAD
     """Import path of `download(config, project, model, version, folder) -> folder`."""
 
@@ -85,7 +85,7 @@ class Packager:
         deployment: Deployment,
         *,
         allow_pickle: bool | Sequence[str],
-        file_answer: str = "",
+        functions: Mapping[str, str] | None = None,
         code: Path | None = None,
     ) -> None:
         """Queue a deployment, unless it is queued or running already."""
@@ -101,7 +101,7 @@ class Packager:
                 home=str(self._home),
                 scratch=str(self._scratch / str(deployment.id)),
                 allow_pickle=allow_pickle,
-                file_answer=file_answer,
+                functions=dict(functions or {}),
                 code=str(code or ""),
                 download=self._download,
             )
@@ -210,7 +210,7 @@ def _package(order: PackagingOrder) -> str:
                 data=data_of_run(config, order.project, run_id) if run_id else {},
                 build=str(order.deployment),
                 allow_pickle=order.allow_pickle,
-                file_answer=order.file_answer,
+                functions=order.functions,
                 code=Path(order.code) if order.code else None,
             )
         )

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from mlops.entities import Deployment, DeploymentState, Side
 from mlops.errors import ProjectNotFound, ServiceUnavailable
+from mlops.project import Monitoring
 from mlops.serving.base import ModelServer, Phase, ReplicaLimits, Served, replica_limits
-from mlops.serving.bento import discard, folder, is_usable
+from mlops.serving.bento import ANSWER, FEATURES, discard, folder, is_usable
 from mlops.store.store import Store
 from mlops.worker.packaging import Packager
 
@@ -128,10 +129,12 @@ class Reconciler:
         except ProjectNotFound:  # unregistered meanwhile; its deployments go, too
             return
         serving = self._store.projects.serving(row.project)
+        features = self._store.projects.monitoring().get(row.project, Monitoring()).features
+        functions = {ANSWER: serving.files.get(row.model, ""), FEATURES: features.get(row.model, "")}
         self._packager.submit(
             row,
             allow_pickle=serving.allow_pickle,
-            file_answer=serving.files.get(row.model, ""),
+            functions={use: call for use, call in functions.items() if call},
             code=project.root,
         )
 

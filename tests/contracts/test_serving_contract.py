@@ -284,7 +284,9 @@ def test_a_model_that_leaks_or_crashes_is_replaced_and_takes_down_no_other(
 ) -> None:
     (tmp_path / "unruly").mkdir()
     (tmp_path / "unruly" / "__init__.py").write_text(_UNRULY)
-    made = package(onnx_model, bentos_home, build="unruly", file_answer="unruly:answer", code=str(tmp_path))
+    made = package(
+        onnx_model, bentos_home, build="unruly", functions={"answer": "unruly:answer"}, code=str(tmp_path)
+    )
     ray_server.deploy(a_deployment(11), bento, ReplicaLimits(0.2))
     ray_server.deploy(a_deployment(12), folder(bentos_home, tag_of(made)), ReplicaLimits(0.2, memory_mb=600))
     peaceful, unruly = wait(ray_server, 11, Phase.RUNNING), wait(ray_server, 12, Phase.RUNNING)

@@ -43,6 +43,7 @@ class RecordingClient:
     tags: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, bytes] = field(default_factory=dict)
     models: list[tuple[str, str, bool, Any]] = field(default_factory=list)
+    references: list[tuple[str, Any]] = field(default_factory=list)
     aliases: dict[tuple[str, str], int] = field(default_factory=dict)
     versions: list[ModelVersion] = field(default_factory=list)
     run_status: str = ""
@@ -180,8 +181,10 @@ class RecordingClient:
         flavor: str,
         input_example: Any = None,
         output_example: Any = None,
+        reference: Any = None,
         register: bool = True,
     ) -> ModelVersion | None:
+        self.references.append((name, reference))
         self.models.append((name, flavor, register, model))
         if not register:
             return None

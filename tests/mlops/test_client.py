@@ -392,6 +392,29 @@ def test_a_wrong_reference_keeps_nothing(alpha: MLOpsClient) -> None:
     assert alpha.list_models() == []
 
 
+def test_a_projects_own_function_makes_the_references_features(
+    config: MLOpsConfig, register: Callable[[str], Path]
+) -> None:
+    root = register("gamma")
+    with (root / "project.toml").open("a") as file:
+        file.write("[monitoring.features]\nnet = 'gamma_own.watch:features'\nbad = 'gamma_own.watch:bad'\n")
+        file.write("none = 'gamma_own.gone:features'\n")
+    (root / "gamma_own").mkdir()
+    (root / "gamma_own" / "watch.py").write_text(
+        "def features(inputs, outputs):\n    return {'inputs': {'total': inputs['x'].sum(axis=1)}}\n"
+        "def bad(inputs, outputs):\n    return {'inputs': {'total': [1]}}\n"
+    )
+    gamma, given = MLOpsClient.from_project("gamma", config=config), ({"x": np.ones((3, 2))}, {})
+    with gamma.start_run():
+        made = gamma.log_model(object(), "net", flavor="sklearn", reference=given)
+        for name, why in (("bad", "has shape"), ("none", "cannot be imported")):
+            with pytest.raises(errors.ConfigError, match=why) as caught:
+                gamma.log_model(object(), name, flavor="sklearn", reference=given)
+            assert "monitoring.features" in caught.value.remedy
+    (column,) = gamma.reference("net", made).columns
+    assert (column.name, column.values.tolist()) == ("total", [2, 2, 2])
+
+
 def test_an_alias_moves_from_one_version_to_another(alpha: MLOpsClient) -> None:
     with alpha.start_run():
         first = alpha.log_model(object(), "net", flavor="sklearn")

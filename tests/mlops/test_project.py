@@ -241,6 +241,17 @@ def test_files_and_log_of_serving(tmp_path: Path) -> None:
         read_project(write(tmp_path, head("[serving.files]\n'../net' = 'reader.logs:answer'")))
 
 
+def test_features_of_monitoring(tmp_path: Path) -> None:
+    text = "[monitoring.features]\nnet = 'reader.logs:features'"
+    assert read_project(write(tmp_path, head(text))).monitoring.features == {"net": "reader.logs:features"}
+
+
+@pytest.mark.parametrize("line", ["features = 'a:b'", "features = { net = 'no function' }"])
+def test_wrong_settings_of_monitoring_are_named(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ProjectFileError, match=r"`monitoring\.features`"):
+        read_project(write(tmp_path, head(f"[monitoring]\n{line}")))
+
+
 # -- names --------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 
 from . import InputProblem, load
-from .files import Infer, file_answer
+from .functions import Infer, feature_maker, file_answer
 from .signature import Array, Signature
 
 
@@ -37,6 +37,7 @@ class Model:
         source = Path(__file__).parent.parent
         self.runtime = load(source / "model", self.threads, self.providers)
         self.file_answer = file_answer(source)
+        self.feature_maker = feature_maker(source)
 
     @bentoml.api
     def predict(self, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -53,12 +53,17 @@ def export_checked(
 def register(
     client: MLOpsClient, exported: onnx.ModelProto, name: str, windows: HoleWindows, answers: Answers
 ) -> ModelVersion:
-    """Log and register an ONNX model with the first of the windows as its example, as the challenger."""
+    """Log and register an ONNX model with the first of the windows as its example, as the challenger.
+
+    The windows, of holes that the model was not fitted to, and the answers to them are its reference.
+    """
     example = {key: array[:1] for key, array in windows.as_dict().items()}
     output = {key: getattr(answers, key)[:1].astype(np.float32) for key in OUTPUTS}
+    given = {key: getattr(answers, key).astype(np.float32) for key in OUTPUTS}
     version = client.log_model(
-        exported, name=name, flavor="onnx", input_example=example, output_example=output, register=True
-    )
+        exported, name=name, flavor="onnx", input_example=example, output_example=output,
+        reference=(windows.as_dict(), given), register=True,
+    )  # fmt: skip
     if version is None:
         raise RuntimeError("log_model(register=True) gave no version")
     if not version.pending:

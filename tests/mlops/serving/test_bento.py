@@ -75,7 +75,7 @@ def test_a_file_is_answered_by_the_projects_code_as_it_was_packaged(
     lines_project: Path,
     tmp_path: Path,
 ) -> None:
-    order = {"file_answer": "lines.files:answer", "code": str(lines_project)}
+    order = {"functions": {"answer": "lines.files:answer"}, "code": str(lines_project)}
     made = folder(tmp_path / "home", tag_of(package(onnx_model, tmp_path / "home", **order)))
     (lines_project / "lines" / "numbers.py").write_text("raise RuntimeError('this is newer')")
     requirements = (made / "env" / "python" / "requirements.txt").read_text()
@@ -95,12 +95,12 @@ def test_code_that_is_not_there_or_leads_out_is_refused(
     lines_project: Path,
     tmp_path: Path,
 ) -> None:
-    order = {"file_answer": "other.files:answer", "code": str(lines_project)}
+    order = {"functions": {"answer": "other.files:answer"}, "code": str(lines_project)}
     result = package(onnx_model, tmp_path / "home", **order)
     assert result.returncode != 0
     assert "has no folder 'other'" in result.stderr
     (lines_project / "lines" / "secrets.py").symlink_to("/etc/hostname")
-    result = package(onnx_model, tmp_path / "home", **order | {"file_answer": "lines.files:answer"})
+    result = package(onnx_model, tmp_path / "home", **order | {"functions": {"answer": "lines.files:answer"}})
     assert result.returncode != 0
     assert "symbolic link" in result.stderr
 

@@ -20,6 +20,7 @@ class Slow:
     """Computes one at a time, each until it is let go."""
 
     takes_files = False
+    feature_maker = None
 
     def __init__(self) -> None:
         self.ran: list[float] = []

@@ -39,6 +39,7 @@ class Sum(Runtime):
             return {"sum": arrays["x"].sum(axis=1) + arrays.get("shift", 0), "inverse": 1 / arrays["x"]}
 
     takes_files = False
+    feature_maker = None
 
     def signature(self) -> dict[str, Any]:
         return {"inputs": [asdict(tensor) for tensor in self.inputs.tensors], "outputs": None}

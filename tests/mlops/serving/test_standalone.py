@@ -164,6 +164,7 @@ class Slow:
     """A model that answers when it is let."""
 
     takes_files = False
+    feature_maker = None
 
     def check(self, inputs: Any) -> Any:
         return inputs
