@@ -509,3 +509,79 @@ class ServiceStatus:
     restarts: int = 0
     since: datetime | None = None
     """When it entered this state."""
+    record: ServiceRecord | None = None
+    """What was recorded of it; None where that was not asked for, or nothing is."""
+
+
+class RestartCause(StrEnum):
+    """Why the supervisor replaced a service's process, in a word that tells strangers nothing."""
+
+    EXITED = "exited"
+    """It ended by itself, or was asked to."""
+    KILLED = "killed"
+    """A signal ended it."""
+    SILENT = "silent"
+    """It lived, and did not answer any more."""
+    NOT_STARTED = "not_started"
+    """It could not be started, or did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A process of a service that ended, and was replaced."""
+
+    service: str
+    at: datetime
+    """When it was found to have ended."""
+    cause: RestartCause
+    detail: str = ""
+    """For people: with what it ended, and its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one supervisor saw within one span of time, up to now or to the span's end."""
+
+    life: str
+    """Which supervisor: a new one begins a new life."""
+    began: datetime
+    """Of the span."""
+    seconds: Mapping[str, tuple[float, float]]
+    """Service -> for how many s it answered, and for how many it did not."""
+    restarts: tuple[Restart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """How a service answered within a window of time that ends now."""
+
+    share: float | None
+    """Of the time in which somebody looked, 0 to 1; None where nobody did."""
+    down_s: float
+    """For how many s it did not answer."""
+    observed: float
+    """Share of the window in which somebody looked, 0 to 1: not while the stack was stopped, or the machine
+    off."""
+
+    @classmethod
+    def of(cls, up_s: float, down_s: float, window_s: float) -> Availability:
+        """From the s in which it answered and did not, of a window of so many s."""
+        seen = up_s + down_s
+        return cls(up_s / seen if seen > 0 else None, down_s, min(1.0, seen / window_s))
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """What was recorded of a service, as of a moment."""
+
+    as_of: datetime
+    restarts_day: int
+    """Within the last 24 hours."""
+    restarts: tuple[Restart, ...]
+    """The last few of the last month, newest first."""
+    day: Availability
+    """Of the last 24 hours."""
+    week: Availability
+    """Of the last 7 days."""
+    month: Availability
+    """Of the last 30 days."""

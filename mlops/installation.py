@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -131,6 +132,11 @@ class Installation:
                 secret=name,
             )
         return kept
+
+    def identity(self) -> str:
+        """Tells installations apart that share a database or a Ray cluster; stays when MLOPS_HOME is moved.
+        Raises `ConfigError` before set-up."""
+        return hashlib.sha256(b"installation:" + self.secret("replica_secret").encode()).hexdigest()[:12]
 
     def project_secret_name(self, project: str, kind: str) -> str:
         """Name of a project's secret; `kind` is `token` (gateway) or `mlflow` (its service account)."""

@@ -34,6 +34,7 @@ from mlops.installation import Installation
 from mlops.monitoring.desk import AlertDesk
 from mlops.monitoring.drift_desk import DriftDesk
 from mlops.project import check_model_name, check_project_name
+from mlops.services.record import read_records, with_records
 from mlops.services.status import read_status
 from mlops.serving.connections import Answer
 from mlops.serving.inference_log import LogCounts
@@ -116,7 +117,7 @@ class Platform:
         return cls(
             store,
             router,
-            lambda: read_status(installation),
+            lambda: with_records(read_status(installation), read_records(installation)),
             Addresses(installation.gateway_url, installation.mlflow_url),
             session_key=installation.secret("session_key"),
             admin_token=installation.secret("admin_token"),
@@ -189,7 +190,7 @@ class Platform:
     # -- reading --------------------------------------------------------------------------------
 
     def services(self) -> list[ServiceStatus]:
-        """The services as the supervisor last saw them."""
+        """The services as the supervisor last saw them, with what was recorded of each."""
         return self._services()
 
     def projects(self) -> list[ProjectWorkspace]:

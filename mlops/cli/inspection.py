@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops.cli.context import admin_gateway, installation
-from mlops.cli.output import Json, emit, emit_table, say
-from mlops.entities import ServiceState
+from mlops.cli.output import Json, age, emit, emit_table, say
+from mlops.entities import ServiceState, ServiceStatus
 from mlops.services.names import SERVICES
 
 if TYPE_CHECKING:
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 
 def status(as_json: Json = False) -> None:
-    """Show each service: its state, since when, restarts, address. Exits with 7 unless all answer.
+    """Show each service: its state, since when, its last restarts, how much of the last day, week and month
+    it answered, its address. Exits with 7 unless all answer.
 
     Example: efficientai-toolkit mlops:status --json
     """
+    from mlops.services.record import read_records, with_records
     from mlops.services.status import read_status
 
-    statuses = read_status(installation())
+    here = installation()
+    statuses = with_records(read_status(here), read_records(here))
     if as_json:
         emit(statuses, True, "")
     else:
@@ -37,6 +40,8 @@ def status(as_json: Json = False) -> None:
                 "STATE": seen.state.value,
                 "SINCE": seen.since,
                 "RESTARTS": seen.restarts,
+                "LAST": _last_restart(seen),
+                "ANSWERED (DAY, WEEK, MONTH)": _answered(seen),
                 "ADDRESS": seen.address,
                 "DETAIL": seen.detail,
             }
@@ -46,6 +51,20 @@ def status(as_json: Json = False) -> None:
         _tell_waiting_runs()
     if any(seen.state not in (ServiceState.HEALTHY, ServiceState.EXTERNAL) for seen in statuses):
         raise typer.Exit(7)
+
+
+def _last_restart(seen: ServiceStatus) -> str:
+    """As `3 min ago: killed`."""
+    last = None if seen.record is None else next(iter(seen.record.restarts), None)
+    return "-" if last is None else f"{age(last.at)} ago: {last.cause.value}"
+
+
+def _answered(seen: ServiceStatus) -> str:
+    """Shares of the time in which somebody looked; `?` where nothing is recorded."""
+    if seen.record is None:
+        return "?"
+    shares = (each.share for each in (seen.record.day, seen.record.week, seen.record.month))
+    return "  ".join("?" if share is None else f"{share:.2%}" for share in shares)
 
 
 def _tell_waiting_runs() -> None:

@@ -58,6 +58,8 @@ class Facts:
     """Whether the machine's thermal state is critical; None where there is none."""
     undelivered: Mapping[str, int] = field(default_factory=dict)
     """Project -> how many of its runs wait in the journal, and no living process delivers them."""
+    restarts: Callable[[float], Mapping[str, int]] = lambda _: {}
+    """Service -> how often it was restarted in so many of the last seconds."""
 
 
 def readings(rule: Rule, facts: Facts) -> list[Reading]:
@@ -160,6 +162,18 @@ def _service_down(_: Rule, facts: Facts) -> list[Reading]:
     ]  # fmt: skip
 
 
+def _restarted_often(rule: Rule, facts: Facts) -> list[Reading]:
+    counts = facts.restarts(rule.window_s)
+    return [
+        Reading(
+            each.name, counts.get(each.name, 0) >= (rule.threshold or 1.0),
+            f"service {each.name} was restarted {counts.get(each.name, 0)} times{_within(rule)}",
+            float(counts.get(each.name, 0)),
+        )
+        for each in facts.services
+    ]  # fmt: skip
+
+
 def _run_failed(rule: Rule, facts: Facts) -> list[Reading]:
     since = facts.now - timedelta(seconds=rule.window_s)
     return [
@@ -213,6 +227,7 @@ _READERS: Mapping[Kind, Callable[[Rule, Facts], list[Reading]]] = {
     Kind.DRIFT_SHARE: _drift_share,
     Kind.COLUMN_DRIFT: _column_drift,
     Kind.SERVICE_DOWN: _service_down,
+    Kind.RESTARTED_OFTEN: _restarted_often,
     Kind.RUN_FAILED: _run_failed,
     Kind.RUN_STUCK: _run_stuck,
     Kind.DISK_LOW: _disk_low,

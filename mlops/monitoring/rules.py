@@ -21,6 +21,7 @@ class Kind(StrEnum):
     LATENCY_P95 = "latency_p95"
     NO_TRAFFIC = "no_traffic"
     SERVICE_DOWN = "service_down"
+    RESTARTED_OFTEN = "restarted_often"
     DRIFT_SHARE = "drift_share"
     COLUMN_DRIFT = "column_drift"
     RUN_FAILED = "run_failed"
@@ -56,6 +57,9 @@ KINDS: Mapping[Kind, KindOfRule] = {
     Kind.DRIFT_SHARE: KindOfRule("share of drifted columns above", "model", False, "", 0.0, (0.0, 1.0)),
     Kind.COLUMN_DRIFT: KindOfRule("a column drifted", "model:column", False),
     Kind.SERVICE_DOWN: KindOfRule("a service does not answer", "service", True),
+    Kind.RESTARTED_OFTEN: KindOfRule(
+        "restarts of a service within the window, at least", "service", True, "", 3.0, (1.0, 1000.0)
+    ),
     Kind.RUN_FAILED: KindOfRule("a run failed within the window", "run", False, tells_end=False),
     Kind.RUN_STUCK: KindOfRule(
         "a run goes on for longer than", "run", False, "h", 24.0, (0.01, 10_000.0)
@@ -100,6 +104,7 @@ _KEYS = frozenset(each.name for each in fields(Rule)) - {"name", "project"}
 
 PLATFORM_RULES = (
     Rule("service-down", Kind.SERVICE_DOWN, severity=Severity.CRITICAL, for_s=15.0),
+    Rule("restarted-often", Kind.RESTARTED_OFTEN, threshold=3.0, window_s=600.0),
     Rule("disk-low", Kind.DISK_LOW, threshold=0.1, severity=Severity.CRITICAL),
     Rule("thermal", Kind.THERMAL, severity=Severity.CRITICAL, for_s=60.0),
     Rule("journal", Kind.JOURNAL, for_s=3600.0),

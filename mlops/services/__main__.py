@@ -18,6 +18,7 @@ from typing import IO
 from mlops.config import MLOpsConfig
 from mlops.installation import Installation
 from mlops.services import catalog
+from mlops.services.observing import Observer, observations_dir
 from mlops.services.status import lock_file, status_file
 from mlops.services.supervisor import Supervisor
 
@@ -55,6 +56,7 @@ def supervise(environment: Mapping[str, str]) -> None:
             **{name: value for name, value in environment.items() if not name.startswith(_FOREIGN)},
             "MLOPS_HOME": str(installation.root),
         },
+        observer=Observer(observations_dir(installation)),
     )
     asyncio.run(supervisor.run())
 

@@ -20,13 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from mlops.entities import ServiceState, ServiceStatus
+from mlops.entities import RestartCause, ServiceState, ServiceStatus
 from mlops.installation import LOOPBACK, write_private
 from mlops.services import processes
 from mlops.services.base import External, Service
 from mlops.services.logs import LogFile
+from mlops.services.observing import Observer, answers
 
 _T = TypeVar("_T")
 
@@ -52,15 +53,25 @@ class Supervisor:
         logs: Path,
         status_file: Path,
         environment: Mapping[str, str],
+        observer: Observer,
     ) -> None:
         self._status_file = status_file
+        self._observer = observer
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="probe")
         ready = {service.name: asyncio.Event() for service in services}
         self._keepers = [
-            _Keeper(service, home, ready, self._executor, LogFile(logs / f"{service.name}.log"), environment)
+            _Keeper(
+                service,
+                home,
+                ready,
+                self._executor,
+                LogFile(logs / f"{service.name}.log"),
+                environment,
+                observer,
+            )
             for service in services
         ]
-        watches = [_Watch(external, self._executor) for external in externals]
+        watches = [_Watch(external, self._executor, observer) for external in externals]
         self._parts: list[_Keeper | _Watch] = [*self._keepers, *watches]
 
     async def run(self) -> None:
@@ -80,6 +91,7 @@ class Supervisor:
         await asyncio.wait([stopped, reporter, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in (*tasks, reporter, stopped):
             task.cancel()
+        self._observer.close()
         outcome = await asyncio.gather(*tasks, reporter, return_exceptions=True)
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers))
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -94,8 +106,16 @@ class Supervisor:
             # A full disk must not end what runs; a line in the log would need the same disk.
             with contextlib.suppress(OSError):
                 write_status(self._status_file, statuses)
+            self._observer.look()
             starting = any(status.state is ServiceState.STARTING for status in statuses)
             await asyncio.sleep(POLL_STARTING_S if starting else 1.0)
+
+
+class _End(NamedTuple):
+    """Why a life of a process ended."""
+
+    cause: RestartCause
+    detail: str
 
 
 class _Keeper:
@@ -109,6 +129,7 @@ class _Keeper:
         executor: ThreadPoolExecutor,
         log: LogFile,
         environment: Mapping[str, str],
+        observer: Observer,
     ) -> None:
         self._service = service
         self._home = home
@@ -116,6 +137,7 @@ class _Keeper:
         self._executor = executor
         self._log = log
         self._environment = environment
+        self._observer = observer
         self._process: asyncio.subprocess.Process | None = None
         self._listener: socket.socket | None = None
         self._failures = 0
@@ -128,7 +150,8 @@ class _Keeper:
         while True:
             for name in self._service.after:
                 await self._ready[name].wait()
-            problem = await self._live()
+            cause, problem = await self._live()
+            self._observer.restarted(self._service.name, cause, problem)
             self._ready[self._service.name].clear()
             await self._end()
             self.status = replace(self.status, restarts=self.status.restarts + 1, pid=None)
@@ -153,7 +176,7 @@ class _Keeper:
                 await asyncio.wait_for(process.wait(), self._service.stop_timeout_s)
         await self._clear_away()
 
-    async def _live(self) -> str:
+    async def _live(self) -> _End:
         """One life; returns why it ended."""
         exited: asyncio.Task[int] | None = None
         try:
@@ -166,7 +189,7 @@ class _Keeper:
             return await self._watch(exited)
         except Exception as error:  # noqa: BLE001 - a hook that fails ends this life, not the supervisor
             self._failures += 1
-            return f"{type(error).__name__}: {error}"
+            return _End(RestartCause.NOT_STARTED, f"{type(error).__name__}: {error}")
         finally:
             if exited is not None:
                 exited.cancel()
@@ -198,7 +221,7 @@ class _Keeper:
             self._listener = socket.create_server(address, backlog=_BACKLOG)
         return [] if self._listener is None else [self._listener.fileno()]
 
-    async def _watch(self, exited: asyncio.Task[int]) -> str:
+    async def _watch(self, exited: asyncio.Task[int]) -> _End:
         born = last_good = time.monotonic()
         healthy_since: float | None = None
         while True:
@@ -206,7 +229,8 @@ class _Keeper:
             now = time.monotonic()
             if exited.done():
                 self._failures += 1
-                return f"exited with {exited.result()}: {self._log.last_line()}"
+                cause = RestartCause.KILLED if exited.result() < 0 else RestartCause.EXITED
+                return _End(cause, f"exited with {exited.result()}: {self._log.last_line()}")
             if problem is None:
                 if self.status.state is not ServiceState.HEALTHY:
                     await self._become_ready()
@@ -215,7 +239,7 @@ class _Keeper:
                     self._failures = 0
             elif (failed := self._too_long(problem, now, born, last_good, healthy_since)) is not None:
                 self._failures += 1
-                return failed
+                return _End(RestartCause.SILENT if healthy_since else RestartCause.NOT_STARTED, failed)
             await asyncio.wait([exited], timeout=POLL_HEALTHY_S if problem is None else POLL_STARTING_S)
 
     def _too_long(
@@ -253,8 +277,8 @@ class _Keeper:
         await self._in_thread(lambda: processes.end_all(self._home, self._service.name))
 
     def _enter(self, state: ServiceState, detail: str) -> None:
-        since = self.status.since if state is self.status.state else datetime.now(UTC)
-        self.status = replace(self.status, state=state, detail=detail, since=since)
+        self.status = _entered(self.status, state, detail)
+        self._observer.see(self._service.name, answers(self.status))
 
     async def _in_thread(self, call: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
@@ -263,9 +287,10 @@ class _Keeper:
 class _Watch:
     """Probes a server elsewhere."""
 
-    def __init__(self, external: External, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, external: External, executor: ThreadPoolExecutor, observer: Observer) -> None:
         self._external = external
         self._executor = executor
+        self._observer = observer
         self.status = ServiceStatus(
             external.name, ServiceState.STARTING, address=external.address, since=datetime.now(UTC)
         )
@@ -275,9 +300,14 @@ class _Watch:
         while True:
             problem = await asyncio.get_running_loop().run_in_executor(self._executor, self._external.probe)
             state = ServiceState.EXTERNAL if problem is None else ServiceState.UNHEALTHY
-            since = self.status.since if state is self.status.state else datetime.now(UTC)
-            self.status = replace(self.status, state=state, detail=problem or "", since=since)
+            self.status = _entered(self.status, state, problem or "")
+            self._observer.see(self._external.name, answers(self.status))
             await asyncio.sleep(POLL_HEALTHY_S)
+
+
+def _entered(status: ServiceStatus, state: ServiceState, detail: str) -> ServiceStatus:
+    since = status.since if state is status.state else datetime.now(UTC)
+    return replace(status, state=state, detail=detail, since=since)
 
 
 def _backoff(failures: int) -> float:

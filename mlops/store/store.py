@@ -16,6 +16,7 @@ from mlops.store.deployments import Deployments
 from mlops.store.drift import Drift
 from mlops.store.figures import Figures, read_figures
 from mlops.store.inferences import Inferences
+from mlops.store.probes import Probes
 from mlops.store.projects import Projects
 from mlops.store.retention import Retention
 from mlops.store.runs import Runs
@@ -41,6 +42,7 @@ class Store:
         self.alerts = Alerts(self._engine)
         self.drift = Drift(self._engine)
         self.alert_rules = AlertRules(self._engine)
+        self.probes = Probes(self._engine)
         self.retention = Retention(self._engine)
 
     def upgrade(self) -> None:

@@ -208,6 +208,30 @@ alert_rules = Table(
 )
 Index("alert_rules_by_name", func.coalesce(alert_rules.c.project, ""), alert_rules.c.name, unique=True)
 
+# For how long each service answered, and did not, within spans of time, as a supervisor's life saw it.
+probes = Table(
+    "probes",
+    metadata,
+    Column("installation", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("began", DateTime(timezone=True), nullable=False),
+    Column("life", Text, nullable=False),
+    Column("up_s", Double, nullable=False),
+    Column("down_s", Double, nullable=False),
+    PrimaryKeyConstraint("installation", "began", "service", "life"),
+)
+
+restarts = Table(
+    "restarts",
+    metadata,
+    Column("installation", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    PrimaryKeyConstraint("installation", "at", "service"),
+)
+
 # Drift reports of model versions: first jobs of the worker, then what they found.
 drift_jobs = Table(
     "drift_jobs",

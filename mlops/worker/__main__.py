@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ from mlops.worker.loop import Loop
 from mlops.worker.packaging import Packager
 from mlops.worker.presence import DRIFT_LOCK, WATCH_LOCK, Presence
 from mlops.worker.reconcile import Reconciler
+from mlops.worker.recorder import ProbeRecorder
 from mlops.worker.watch import Watch
 
 log = logging.getLogger("mlops.worker")
@@ -57,7 +57,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         installation.ray_address,
         token=installation.ray_token(),
         secret=installation.secret("replica_secret"),
-        installation=_identity(installation),
+        installation=installation.identity(),
         otlp_endpoint=config.otlp_endpoint,
     )
     packager = Packager(installation.root, installation.bentos_dir)
@@ -74,10 +74,13 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     )  # fmt: skip
     _obey_signals(loop, packager, journals)
     packager.clear()
+    recorder = ProbeRecorder(store, installation)
     heartbeat.start()
+    recorder.start()
     try:
         loop.run()
     finally:
+        recorder.stop()
         watch.stop()
         drift.stop()
         packager.close()
@@ -113,11 +116,6 @@ def _watch(installation: Installation, store: Store, url: str) -> Watch:
     book = ChannelBook(installation, lambda project: store.projects.alerting()[project].channels)
     deliveries = Deliveries(store, book.open)
     return Watch(store, Presence(url, WATCH_LOCK), facts.find, deliveries)
-
-
-def _identity(installation: Installation) -> str:
-    """Tells installations apart that share a Ray cluster; stays when MLOPS_HOME is moved."""
-    return hashlib.sha256(b"installation:" + installation.secret("replica_secret").encode()).hexdigest()[:12]
 
 
 def _obey_signals(loop: Loop, packager: Packager, journals: Journals) -> None:

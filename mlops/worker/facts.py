@@ -46,6 +46,11 @@ class FactFinder:
         def traffic(seconds: float) -> dict[int, Traffic]:
             return self._store.traffic.since(now - timedelta(seconds=seconds))
 
+        @cache
+        def restarts(seconds: float) -> dict[str, int]:
+            here = self._installation.identity()
+            return self._store.probes.restarts_since(here, now - timedelta(seconds=seconds))
+
         return Facts(
             now,
             deployments=_by_project(self._store.deployments.all()),
@@ -56,6 +61,7 @@ class FactFinder:
             disk_free=_free_share(self._installation),
             is_too_hot=self._hot,
             undelivered=self._undelivered,
+            restarts=restarts,
         )
 
     def _look_at_what_is_slow(self) -> None:

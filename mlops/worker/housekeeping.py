@@ -1,4 +1,5 @@
-"""What is kept for a time only: the inference log, the traffic's windows, alerts and drift reports."""
+"""What is kept for a time only: the inference log, the traffic's windows, alerts, drift reports and what was
+seen of the services."""
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ class Housekeeping:
         self._due = time.monotonic() + EVERY_S
         self._store.traffic.forget_old()
         self._store.alerts.forget_old()
+        self._store.probes.forget_old()
         self._store.drift.forget_old()
         if self._drift_dir is not None:
             drift_files.forget(self._drift_dir, self._store.drift)

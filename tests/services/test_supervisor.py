@@ -21,6 +21,7 @@ import pytest
 from mlops.entities import ServiceState
 from mlops.services import processes, supervisor
 from mlops.services.base import External, Service
+from mlops.services.observing import Observer
 from mlops.services.probes import http_probe, port_probe
 from mlops.services.supervisor import Supervisor
 
@@ -98,6 +99,7 @@ async def supervised(
         logs=home,
         status_file=home / "status.json",
         environment=dict(os.environ),
+        observer=Observer(home / "probes"),
     )
     stop = asyncio.Event()
     task = asyncio.create_task(keeper.run_until(stop))
@@ -293,6 +295,7 @@ def test_status_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
             logs=tmp_path,
             status_file=tmp_path / "no such folder" / "status.json",
             environment=dict(os.environ),
+            observer=Observer(tmp_path / "no such folder" / "probes"),
         )
         stop = asyncio.Event()
         task = asyncio.create_task(keeper.run_until(stop))

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from prometheus_client.core import Metric
 
 from mlops.entities import Deployment, DriftJob
+from mlops.gateway.metrics.availability import availability_families
 from mlops.gateway.metrics.deployments import deployment_families
 from mlops.gateway.metrics.drift import drift_families
 from mlops.gateway.metrics.hardware import machine_families
 from mlops.gateway.metrics.inferences import inference_families, log_families
 from mlops.gateway.metrics.projects import project_families
 from mlops.gateway.metrics.services import build_families, service_families, source_families
-from mlops.gateway.metrics.sources import Source
+from mlops.gateway.sources import Source
 from mlops.platform import Platform
 from mlops.store.figures import Figures
 from mlops.store.tokens import Principal
@@ -54,7 +55,7 @@ class Survey:
         answered = {"services": services is not None, "hardware": machine is not None}
         found = list(self._of_projects(caller, kept, answered))
         if services is not None:
-            found += service_families(services)
+            found += [*service_families(services), *availability_families(services)]
         if machine is not None:
             found += machine_families(machine)
         return [*build_families(), *found]

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from mlops.entities import ServiceStatus
 from mlops.gateway.auth import Caller
+from mlops.gateway.sources import Source
 from mlops.platform import Platform
+
+_PATIENCE_S = 0.25
+"""How long the services' states are waited for: the supervisor asks whether this process lives."""
+
+
+class LastRestart(BaseModel):
+    """A process that was replaced."""
+
+    at: datetime
+    cause: str
+
+
+class ServiceHealth(BaseModel):
+    """What everybody may know of a service."""
+
+    name: str
+    state: str
+    restarts_day: int | None = None
+    """Within the last 24 hours; None where nothing is recorded."""
+    last_restarts: list[LastRestart] = []
+    """The last few of the last month, newest first."""
+    availability: dict[str, float | None] = {}
+    """Share of the time in which it answered, of the last `day`, `week` and `month`; None where nobody
+    looked."""
 
 
 class Health(BaseModel):
-    """That this process answers, whatever its upstreams do."""
+    """That this process answers, whatever its upstreams do, and what was last seen of the services."""
 
     status: str
     pid: int
     """Which process: a supervisor knows its own by it."""
+    services: list[ServiceHealth]
+    as_of: datetime | None
+    """When they were seen; None where they were not yet."""
 
 
 class Me(BaseModel):
@@ -31,11 +61,16 @@ class Me(BaseModel):
 def status_routes(platform: Platform) -> APIRouter:
     """GET /health, /api/me, /api/services."""
     routes = APIRouter(tags=["status"])
+    source = Source("services", platform.services, patience_s=_PATIENCE_S)
+    last: tuple[list[ServiceHealth], datetime | None] = ([], None)
 
     @routes.get("/health")
     async def health() -> Health:
         """Answer as long as the process does; the only API route open to everyone."""
-        return Health(status="ok", pid=os.getpid())
+        nonlocal last
+        if (found := await source.read()) is not None:
+            last = _healths(found), datetime.now(UTC)
+        return Health(status="ok", pid=os.getpid(), services=last[0], as_of=last[1])
 
     @routes.get("/api/me")
     async def me(caller: Caller) -> Me:
@@ -44,7 +79,22 @@ def status_routes(platform: Platform) -> APIRouter:
 
     @routes.get("/api/services")
     def services() -> list[ServiceStatus]:
-        """List the services as the supervisor last saw them."""
+        """List the services as the supervisor last saw them, with what was recorded of each."""
         return platform.services()
 
     return routes
+
+
+def _healths(services: Sequence[ServiceStatus]) -> list[ServiceHealth]:
+    """Without what helps a stranger: processes, addresses and the words of errors."""
+    found = []
+    for each in services:
+        health = ServiceHealth(name=each.name, state=each.state.value)
+        if (record := each.record) is not None:
+            health.restarts_day = record.restarts_day
+            health.last_restarts = [LastRestart(at=one.at, cause=one.cause.value) for one in record.restarts]
+            health.availability = {
+                "day": record.day.share, "week": record.week.share, "month": record.month.share
+            }  # fmt: skip
+        found.append(health)
+    return found

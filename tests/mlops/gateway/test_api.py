@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -10,8 +12,17 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from mlops.entities import Side
+from mlops.entities import (
+    Availability,
+    Restart,
+    RestartCause,
+    ServiceRecord,
+    ServiceState,
+    ServiceStatus,
+    Side,
+)
 from mlops.gateway.bodies import MAX_BODY_BYTES
+from mlops.platform import Platform
 from mlops.store.store import Store
 
 PREDICT = "/projects/alpha/models/depth/predict"
@@ -27,7 +38,47 @@ def _error(answer) -> dict:
 def test_health_names_its_process(anonymous: TestClient) -> None:
     import os
 
-    assert anonymous.get("/health").json() == {"status": "ok", "pid": os.getpid()}
+    health = anonymous.get("/health").json()
+    assert (health["status"], health["pid"]) == ("ok", os.getpid())
+
+
+def test_health_tells_everybody_how_the_services_are_and_nothing_more(
+    anonymous: TestClient, admin: TestClient, services: list[ServiceStatus]
+) -> None:
+    now = datetime.now(UTC)
+    day, month = Availability(0.995, 432.0, 1.0), Availability(None, 0.0, 0.0)
+    restart = Restart("postgres", now, RestartCause.KILLED, "exited with -9: words of its log")
+    services[0] = ServiceStatus(
+        "postgres", ServiceState.UNHEALTHY, "a password was refused", 4711, "127.0.0.1:5432", 3, now,
+        ServiceRecord(now, 2, (restart,), day, day, month),
+    )  # fmt: skip
+    time.sleep(1.1)  # what is told may be a second old
+    told = anonymous.get("/health").json()
+    assert told["services"] == [
+        {
+            "name": "postgres", "state": "unhealthy", "restarts_day": 2,
+            "last_restarts": [{"at": now.isoformat().replace("+00:00", "Z"), "cause": "killed"}],
+            "availability": {"day": 0.995, "week": 0.995, "month": None},
+        }
+    ]  # fmt: skip
+    assert datetime.fromisoformat(told["as_of"]) >= now
+    for secret in ("4711", "5432", "password", "words"):
+        assert secret not in json.dumps(told)
+    (whole,) = admin.get("/api/services").json()
+    assert (whole["pid"], whole["record"]["restarts"][0]["detail"]) == (4711, restart.detail)
+    assert whole["record"]["day"] == {"share": 0.995, "down_s": 432.0, "observed": 1.0}
+
+
+def test_health_answers_at_once_when_the_services_cannot_be_read(
+    anonymous: TestClient, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> list[ServiceStatus]:
+        raise OSError("the status file is gone")
+
+    monkeypatch.setattr(platform, "_services", fail)
+    time.sleep(1.1)
+    told = anonymous.get("/health").json()
+    assert told["status"] == "ok"
 
 
 def test_services_and_projects(admin: TestClient) -> None:

@@ -12,12 +12,14 @@ from prometheus_client.core import Metric
 
 from mlops.entities import (
     AlertState,
+    Availability,
     Deployment,
     DeploymentState,
     DriftJob,
     DriftTrigger,
     JobState,
     RunStatus,
+    ServiceRecord,
     ServiceState,
     ServiceStatus,
     Severity,
@@ -72,6 +74,12 @@ FIGURES = Figures(
     deliveries={("alpha", "ops", WAITING): 2, ("alpha", "ops", DELIVERED): 5, ("beta", "ops", GIVEN_UP): 1},
     drift_reports={("alpha", "depth", JobState.FAILED): 2},
 )
+SERVICE = ServiceStatus(
+    "ray", ServiceState.UNHEALTHY, restarts=2,
+    record=ServiceRecord(
+        NOW, 2, (), Availability(0.75, 9.0, 0.1), Availability(None, 0.0, 0.0), Availability(0.5, 99.0, 0.2)
+    ),
+)  # fmt: skip
 
 
 def everything() -> list[Metric]:
@@ -79,7 +87,8 @@ def everything() -> list[Metric]:
     return [
         *build_families(),
         *source_families({"postgres": True}),
-        *service_families([ServiceStatus("ray", ServiceState.UNHEALTHY, restarts=2)]),
+        *service_families([SERVICE]),
+        *availability_families([SERVICE]),
         *project_families(FIGURES, ["", "alpha"]),
         *inference_families([Load(DEPLOYMENT)]),
         *log_families(LogCounts(3, 2, 1)),
@@ -133,8 +142,11 @@ def test_values_are_the_entities() -> None:
 
 
 def test_availability_is_told_of_what_was_observed() -> None:
-    found = samples(list(availability_families({("ray", "day"): 0.5, ("ray", "week"): None})))
-    assert found == {("mlops_service_availability_ratio", "ray", "day"): 0.5}
+    found = samples(list(availability_families([SERVICE, ServiceStatus("mlflow", ServiceState.STOPPED)])))
+    assert found == {
+        ("mlops_service_availability_ratio", "ray", "day"): 0.75,
+        ("mlops_service_availability_ratio", "ray", "month"): 0.5,
+    }
 
 
 def test_what_a_machine_has_not_has_no_family() -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mlops.gateway.metrics.sources import Source
+from mlops.gateway.sources import Source
 
 
 def test_many_who_ask_cost_one_look() -> None:
@@ -45,7 +45,7 @@ def test_what_fails_is_missing_is_told_once_and_comes_back(caplog: pytest.LogCap
         return [await source.read() for _ in range(3)]
 
     assert asyncio.run(scenario()) == [None, None, 7]
-    assert caplog.messages == ["the figures of numbers are missing from /metrics: no such file"]
+    assert caplog.messages == ["the figures of numbers are missing: no such file"]
 
 
 def test_one_that_hangs_is_not_waited_for_nor_asked_twice() -> None:

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 _log = logging.getLogger(__name__)
 
 FRESH_S = 1.0
-"""How long an answer is given again: ten who scrape cost one look."""
+"""How long an answer is given again: ten who ask cost one look."""
 PATIENCE_S = 2.0
-"""How long a scrape waits; Prometheus itself gives up after ten seconds."""
+"""How long one is waited for; Prometheus itself gives up after ten seconds."""
 
 _Found = TypeVar("_Found")
 
@@ -47,7 +47,7 @@ class Source(Generic[_Found]):
     async def _look(self) -> _Found | None:
         try:
             found = await asyncio.to_thread(self._ask)
-        except Exception as error:  # noqa: BLE001 - a source may raise anything; a scrape must not fail of it
+        except Exception as error:  # noqa: BLE001 - a source may raise anything; who asks must not fail of it
             self._tell(error)
             found = None
         else:
@@ -58,5 +58,5 @@ class Source(Generic[_Found]):
     def _tell(self, error: Exception) -> None:
         if not self._was_away:
             lines = str(error).splitlines() or [type(error).__name__]
-            _log.warning("the figures of %s are missing from /metrics: %s", self.name, lines[0])
+            _log.warning("the figures of %s are missing: %s", self.name, lines[0])
         self._was_away = True
