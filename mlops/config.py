@@ -148,6 +148,18 @@ class MLOpsConfig(BaseSettings):
                 setting=name,
             ) from None
 
+    def secret_values(self) -> list[str]:
+        """What settings hold that must not be shown, as it is: passwords, tokens, options of a remote."""
+        held: list[SecretStr | None] = [
+            self.mlflow_password,
+            self.ray_token,
+            *self.data_remote_options.values(),
+        ]
+        found = [each.get_secret_value() for each in held if each is not None]
+        if self.database_url is not None:
+            found.append(urlsplit(self.database_url.get_secret_value()).password or "")
+        return [each for each in found if each]
+
     @field_validator("home")
     @classmethod
     def _check_home(cls, value: Path) -> Path:

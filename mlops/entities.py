@@ -585,3 +585,34 @@ class ServiceRecord:
     """Of the last 7 days."""
     month: Availability
     """Of the last 30 days."""
+
+
+class LogLevel(StrEnum):
+    """How much a line of a log matters, from the least on."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One record of a service's log, whatever program wrote it."""
+
+    time: datetime
+    """In UTC. Of a line that does not say, that of the line before."""
+    service: str
+    level: LogLevel
+    message: str
+    event: str = ""
+    """What happened, by a name that programs look for, as `deployment.failed`; empty where it has none."""
+    project: str = ""
+    request_id: str = ""
+    logger: str = ""
+    """The part of the program that wrote it."""
+    error: str = ""
+    """A traceback, or what else belongs to the message."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Further facts, by name."""

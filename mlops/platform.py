@@ -23,6 +23,7 @@ from mlops.entities import (
     Deployment,
     DeploymentState,
     Inference,
+    LogLine,
     ProjectWorkspace,
     Run,
     ServiceStatus,
@@ -31,9 +32,12 @@ from mlops.entities import (
 from mlops.errors import DeploymentNotFound, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
 from mlops.hardware.meter import MachineReading, Meter
 from mlops.installation import Installation
+from mlops.logs.query import LogQuery
+from mlops.logs.reading import LogFolder
 from mlops.monitoring.desk import AlertDesk
 from mlops.monitoring.drift_desk import DriftDesk
 from mlops.project import check_model_name, check_project_name
+from mlops.services.names import LOGS
 from mlops.services.record import read_records, with_records
 from mlops.services.status import read_status
 from mlops.serving.connections import Answer
@@ -51,6 +55,9 @@ log = logging.getLogger(__name__)
 
 MOST_INFERENCES = 10_000
 """That are read at a time."""
+MOST_LOG_LINES = 10_000
+"""That are read at a time."""
+_MOST_LOG_BYTES = 20_000_000
 _PREPARE_PAUSE_S = 0.5
 _READY_S, _STOP_S = 5.0, 2.0
 _ASK_S = 3.0
@@ -83,10 +90,11 @@ class Platform:
         curves: MetricCurves | None = None,
         drift_dir: Path | None = None,
         meter: Meter | None = None,
+        logs: LogFolder | None = None,
     ) -> None:
         """`curves` reads the database of MLflow; None where MLflow is elsewhere. `drift_dir` is where the
-        worker keeps pages of drift reports; None where there are none. `meter` reads this machine; without
-        one nothing is told of it."""
+        worker keeps pages of drift reports; None where there are none. `meter` reads this machine, and `logs`
+        are the services'; without them nothing is told of either."""
         self.addresses = addresses
         self.session_key = session_key
         self.traces = traces or Traces()
@@ -97,6 +105,7 @@ class Platform:
         self._services = services
         self._admin_token = admin_token
         self._curves = curves
+        self._logs = logs
         self._meter = meter
         self._callers = _Callers(store)
         self._prepared = True
@@ -123,6 +132,7 @@ class Platform:
             admin_token=installation.secret("admin_token"),
             traces=traces,
             curves=None if config.mlflow_uri else MetricCurves(installation.database_url("mlflow")),
+            logs=LogFolder(installation.logs_dir),
             drift_dir=installation.drift_dir,
             meter=Meter(installation.root),
         )
@@ -192,6 +202,13 @@ class Platform:
     def services(self) -> list[ServiceStatus]:
         """The services as the supervisor last saw them, with what was recorded of each."""
         return self._services()
+
+    def log_lines(self, count: int = 100, **wanted: str | None) -> list[LogLine]:
+        """The newest lines of the services' logs, the newest last; `wanted` is what `LogQuery.of` takes. The
+        newest 20 MB of each log are looked through. Raises `InvalidInput`, also for a count out of range."""
+        _check_range("count", count, 1, MOST_LOG_LINES)
+        query = LogQuery.of(LOGS, **wanted)
+        return [] if self._logs is None else self._logs.newest(query, count, most_bytes=_MOST_LOG_BYTES)
 
     def projects(self) -> list[ProjectWorkspace]:
         """Every project, by name."""

@@ -1,10 +1,8 @@
-"""mlops:status, logs, doctor, dashboard: looking at the stack."""
+"""mlops:status, doctor, dashboard: looking at the stack."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +11,6 @@ import typer
 from mlops.cli.context import admin_gateway, installation
 from mlops.cli.output import Json, age, emit, emit_table, say
 from mlops.entities import ServiceState, ServiceStatus
-from mlops.services.names import SERVICES
 
 if TYPE_CHECKING:
     from mlops.installation import Installation
@@ -73,32 +70,6 @@ def _tell_waiting_runs() -> None:
     if waiting := pending.count_waiting(installation().journal_dir):
         runs = f"{waiting} run waits" if waiting == 1 else f"{waiting} runs wait"
         say(f"{runs} in the journal: `efficientai-toolkit mlops:sync --all --status`.")
-
-
-def logs(
-    service: Annotated[str | None, typer.Argument(help=f"One of {', '.join(SERVICES)}, supervisor.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 40,
-    as_json: Json = False,
-) -> None:
-    """Show the services' logs; with --json, one object a line.
-
-    Example: efficientai-toolkit mlops:logs mlflow -f
-    """
-    from mlops.services.logs import LogLine, follow_logs, last_lines
-
-    here = installation()
-
-    def show(line: LogLine) -> None:
-        text = line.text if service else f"{line.service:<10} {line.text}"
-        # Not kept back: whoever follows through a pipe waits for each line.
-        print(json.dumps(asdict(line)) if as_json else text, flush=follow)
-
-    for line in last_lines(here.logs_dir, service, lines):
-        show(line)
-    if follow:
-        for line in follow_logs(here.logs_dir, service):
-            show(line)
 
 
 def doctor(as_json: Json = False) -> None:
@@ -174,7 +145,6 @@ def _show(url: str, page: Path) -> None:
 
 COMMANDS = {
     "mlops:status": status,
-    "mlops:logs": logs,
     "mlops:doctor": doctor,
     "mlops:dashboard": dashboard,
 }

@@ -18,6 +18,7 @@ from mlops.cli import (
     hardware,
     inspection,
     lineage,
+    logs,
     projects,
     stack,
     sync,
@@ -43,6 +44,7 @@ EXIT_CODES: dict[type[errors.MLOpsError], int] = {
 _PLATFORM = (
     stack,
     inspection,
+    logs,
     hardware,
     projects,
     deployments,

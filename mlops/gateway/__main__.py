@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import socket
 import sys
 from urllib.parse import urlsplit
@@ -14,8 +15,12 @@ from mlops.config import MLOpsConfig
 from mlops.errors import ConfigError
 from mlops.gateway.app import create_app
 from mlops.gateway.server import GatewayServer
-from mlops.installation import LOOPBACK
+from mlops.installation import LOOPBACK, Installation
+from mlops.logs.redaction import Redactor
+from mlops.logs.start import start_logging
 from mlops.platform import Platform
+
+log = logging.getLogger("mlops.gateway")
 
 DRAIN_S = 5
 """How long requests under way may take to end after SIGTERM."""
@@ -29,15 +34,20 @@ def main() -> int:
     parser.add_argument("--fd", type=int, help="a listening socket that was inherited")
     inherited = parser.parse_args().fd
     try:
-        platform = Platform.open(MLOpsConfig.load())
+        config = MLOpsConfig.load()
+        installation = Installation(config)
+        hidden = Redactor(installation.secrets_dir, config.secret_values())
+        start_logging("gateway", installation.logs_dir, hidden)
+        platform = Platform.open(config)
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a process's last word
         return 2
     _allow_many_connections()
-    config = uvicorn.Config(
+    settings = uvicorn.Config(
         create_app(platform),
         host=LOOPBACK,
         port=urlsplit(platform.addresses.gateway).port or 0,
+        log_config=None,  # its lines go where ours do
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -46,7 +56,9 @@ def main() -> int:
     )
     # Not by uvicorn's `fd`: it takes the socket for a Unix one, without TCP_NODELAY and callers' addresses.
     sockets = None if inherited is None else [socket.socket(fileno=inherited)]
-    GatewayServer(config).run(sockets)
+    log.info("the gateway runs", extra={"event": "gateway.running", "address": platform.addresses.gateway})
+    GatewayServer(settings).run(sockets)
+    log.info("the gateway stops", extra={"event": "gateway.stopped"})
     return 0
 
 

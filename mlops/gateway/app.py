@@ -21,6 +21,7 @@ from mlops.gateway.routes.deployments import deployment_routes
 from mlops.gateway.routes.drift import drift_routes
 from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
+from mlops.gateway.routes.logs import log_routes
 from mlops.gateway.routes.metrics import metrics_routes
 from mlops.gateway.routes.projects import project_routes
 from mlops.gateway.routes.protocols import scoring_routes, v2_routes
@@ -70,6 +71,7 @@ def create_app(platform: Platform) -> FastAPI:
         run_routes(platform),
         deployment_routes(platform),
         alert_routes(platform),
+        log_routes(platform),
         drift_routes(platform),
         metrics_routes(platform),
         login_routes(platform, pages, sessions, Tickets()),

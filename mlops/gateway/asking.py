@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fastapi import Request
 
 from mlops.errors import InvalidInput
+from mlops.logs.context import PROJECT
 from mlops.platform import Platform
 from mlops.serving.connections import Answer
 from mlops.serving.hangup import unless_gone
@@ -30,6 +31,7 @@ async def ask(
 ) -> Answer:
     """Have the model answer the request's body; see `Platform.infer`. Raises `CallerGone` where the caller
     hangs up before, and `InvalidInput` for a time-out that is none."""
+    PROJECT.set(project)
     deadline_s = _deadline(request.headers.get(TIMEOUT))
     body = await request.body()
     told = {

@@ -16,7 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlops.errors import Forbidden, MLOpsError, Unauthorized
 from mlops.gateway.errors import error_response
+from mlops.gateway.failures import Refusals
 from mlops.gateway.sessions import Sessions
+from mlops.logs.context import PROJECT
 from mlops.platform import Platform
 from mlops.project import check_project_name
 from mlops.store.tokens import Principal
@@ -43,6 +45,7 @@ class Authentication:
         self._app = app
         self._platform = platform
         self._sessions = sessions
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a known caller through; raises nothing."""
@@ -56,6 +59,8 @@ class Authentication:
         try:
             principal, csrf, user = await self._identify(scope["method"], scope["path"], headers)
         except Unauthorized as error:
+            if "authorization" in headers:  # a browser without a session, or an old one, is nothing to tell
+                self._refusals.tell(scope)
             response = _login_page(scope) if _is_page(scope, headers) else error_response(error)
             await response(scope, receive, send)
             return
@@ -118,6 +123,7 @@ async def project_within_reach(request: Request) -> None:
     check_project_name(project, "project")
     if not request.state.principal.may_use(project):
         raise Forbidden(f"use project {project!r}")
+    PROJECT.set(project)
 
 
 def _is_page(scope: Scope, headers: Headers) -> bool:

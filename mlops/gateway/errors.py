@@ -87,6 +87,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def _platform_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.MLOpsError)  # noqa: S101 - registered for this class alone
+    request.state.problem = error.message
     return error_response(error)
 
 

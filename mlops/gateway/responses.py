@@ -1,6 +1,7 @@
 """What every answer carries: the request's id and the headers that browsers guard a page by.
 
-Also the last resort: a fault of ours becomes a 500 in the one shape, with its trace in the log only.
+Also the last resort: a fault of ours becomes a 500 in the one shape, with its trace in the log only. And what
+failed is told to the log; what is answered as it should be is not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlops.gateway.errors import unexpected_response
+from mlops.gateway.failures import Failures
+from mlops.logs.context import REQUEST_ID
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class Responses:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._failures = Failures()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add the headers to whatever is answered."""
@@ -47,6 +51,7 @@ class Responses:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        REQUEST_ID.set(request_id)
         scope.setdefault("state", {}).update(request_id=request_id, arrived=asyncio.get_running_loop().time())
         started = False
 
@@ -54,6 +59,8 @@ class Responses:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                if message["status"] >= 500:
+                    self._failures.tell(scope, message["status"])
                 own = {name.lower() for name, _ in message["headers"]}  # a route's word is the narrower one
                 missing = [header for header in _RAW if header[0] not in own]
                 headers = MutableHeaders(raw=[*message["headers"], *missing])
@@ -65,7 +72,10 @@ class Responses:
         try:
             await self._app(scope, receive, stamped)
         except Exception:
-            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            log.exception(
+                "request %s failed: %s %s", request_id, scope["method"], scope["path"],
+                extra={"event": "request.failed"},
+            )  # fmt: skip
             if started:
                 raise
             await unexpected_response(request_id)(scope, receive, stamped)

@@ -17,6 +17,8 @@ from typing import IO
 
 from mlops.config import MLOpsConfig
 from mlops.installation import Installation
+from mlops.logs.redaction import Redactor
+from mlops.logs.start import start_logging
 from mlops.services import catalog
 from mlops.services.observing import Observer, observations_dir
 from mlops.services.status import lock_file, status_file
@@ -45,7 +47,10 @@ def launch() -> None:
 
 def supervise(environment: Mapping[str, str]) -> None:
     """Run the services until told to stop; the lock is held by the descriptor we were started with."""
-    installation = Installation(MLOpsConfig.load())
+    config = MLOpsConfig.load()
+    installation = Installation(config)
+    hidden = Redactor(installation.secrets_dir, config.secret_values())
+    start_logging("supervisor", installation.logs_dir, hidden)
     supervisor = Supervisor(
         installation.root,
         catalog.services(installation),

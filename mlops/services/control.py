@@ -18,8 +18,9 @@ import psutil
 from mlops.entities import ServiceState, ServiceStatus
 from mlops.errors import InvalidInput, ServiceStartFailed, ServiceUnavailable
 from mlops.installation import Installation
+from mlops.logs.files import LogFile
+from mlops.logs.reading import LogFolder
 from mlops.services import catalog, postgres, processes
-from mlops.services.logs import LogFile
 from mlops.services.names import SERVICES
 from mlops.services.status import read_status, status_file, supervisor_pid
 
@@ -129,7 +130,7 @@ def _wait_healthy(installation: Installation, progress: Progress) -> list[Servic
 
 
 def _failure(installation: Installation, name: str, detail: str) -> ServiceStartFailed:
-    tail = LogFile(installation.logs_dir / f"{name}.log").tail(15)
+    tail = LogFolder(installation.logs_dir).tail(name, 15)
     return ServiceStartFailed(name, detail, "\n".join(f"  | {line}" for line in tail))
 
 

@@ -40,6 +40,7 @@ def service(installation: Installation, port: int) -> Service:
             str(_binary("postgres")),
             *("-D", str(data), "-h", LOOPBACK, "-p", str(port), "-k", ""),
             *("-c", "max_connections=100", "-c", "shared_buffers=64MB", "-c", "log_line_prefix=%m [%p] "),
+            *("-c", "log_timezone=UTC"),
         ],
         probe=lambda pids: check(installation.database_url("postgres"), data, pids),
         when_ready=lambda: create_databases(installation.database_url),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -24,12 +25,15 @@ from typing import NamedTuple, TypeVar
 
 from mlops.entities import RestartCause, ServiceState, ServiceStatus
 from mlops.installation import LOOPBACK, write_private
+from mlops.logs.files import LogFile
+from mlops.logs.reading import LogFolder
 from mlops.services import processes
 from mlops.services.base import External, Service
-from mlops.services.logs import LogFile
 from mlops.services.observing import Observer, answers
 
 _T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
 
 POLL_STARTING_S = 0.1
 POLL_HEALTHY_S = 2.0
@@ -38,6 +42,8 @@ UNHEALTHY_PATIENCE_S = 30.0
 STABLE_AFTER_S = 30.0
 """Healthy for so long, a service's earlier failures are forgotten."""
 MAX_BACKOFF_S = 15.0
+BOUND_LOGS_S = 5.0
+"""Between two looks at how large the logs are."""
 _BACKLOG = 1024
 
 
@@ -60,17 +66,9 @@ class Supervisor:
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="probe")
         ready = {service.name: asyncio.Event() for service in services}
         self._keepers = [
-            _Keeper(
-                service,
-                home,
-                ready,
-                self._executor,
-                LogFile(logs / f"{service.name}.log"),
-                environment,
-                observer,
-            )
-            for service in services
+            _Keeper(service, home, ready, self._executor, logs, environment, observer) for service in services
         ]
+        self._logs = logs
         watches = [_Watch(external, self._executor, observer) for external in externals]
         self._parts: list[_Keeper | _Watch] = [*self._keepers, *watches]
 
@@ -85,17 +83,19 @@ class Supervisor:
     async def run_until(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; leaves no process behind."""
         tasks = [asyncio.create_task(part.run()) for part in self._parts]
-        reporter = asyncio.create_task(self._report())
+        tasks += [asyncio.create_task(self._report()), asyncio.create_task(self._bound_logs())]
         stopped = asyncio.create_task(stop.wait())
+        log.info("the supervisor runs", extra={"event": "supervisor.running"})
         # A part that fails is a defect of ours: stop everything and say so, rather than half-run.
-        await asyncio.wait([stopped, reporter, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*tasks, reporter, stopped):
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, stopped):
             task.cancel()
         self._observer.close()
-        outcome = await asyncio.gather(*tasks, reporter, return_exceptions=True)
+        outcome = await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers))
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._status_file.unlink(missing_ok=True)
+        log.info("the supervisor stops", extra={"event": "supervisor.stopped"})
         for result in outcome:
             if isinstance(result, Exception):
                 raise result
@@ -109,6 +109,14 @@ class Supervisor:
             self._observer.look()
             starting = any(status.state is ServiceState.STARTING for status in statuses)
             await asyncio.sleep(POLL_STARTING_S if starting else 1.0)
+
+    async def _bound_logs(self) -> None:
+        # Only of programs of others: a process of ours does it itself, earlier and without losing a line.
+        loop = asyncio.get_running_loop()
+        while True:
+            for keeper in self._keepers:
+                await loop.run_in_executor(self._executor, _bound, LogFile(self._logs / f"{keeper.name}.log"))
+            await asyncio.sleep(BOUND_LOGS_S)
 
 
 class _End(NamedTuple):
@@ -127,15 +135,16 @@ class _Keeper:
         home: Path,
         ready: Mapping[str, asyncio.Event],
         executor: ThreadPoolExecutor,
-        log: LogFile,
+        logs: Path,
         environment: Mapping[str, str],
         observer: Observer,
     ) -> None:
+        self.name = service.name
         self._service = service
         self._home = home
         self._ready = ready
         self._executor = executor
-        self._log = log
+        self._logs = logs
         self._environment = environment
         self._observer = observer
         self._process: asyncio.subprocess.Process | None = None
@@ -156,12 +165,14 @@ class _Keeper:
             await self._end()
             self.status = replace(self.status, restarts=self.status.restarts + 1, pid=None)
             given_up = self._failures >= 2
+            log.error("%s ended: %s", self.name, problem, extra=self._told("service.died", problem=problem))
             self._enter(ServiceState.UNHEALTHY if given_up else ServiceState.STARTING, problem)
             await asyncio.sleep(_backoff(self._failures))
 
     async def stop(self) -> None:
         """End the process, with all that it started."""
         await self._end()
+        log.info("%s is stopped", self.name, extra=self._told("service.stopped"))
         if self._listener is not None:
             self._listener.close()
         self._enter(ServiceState.STOPPED, "")
@@ -185,6 +196,7 @@ class _Keeper:
                 await self._in_thread(self._service.before_spawn)
             self._process = await self._spawn()
             self.status = replace(self.status, pid=self._process.pid)
+            log.info("%s is started", self.name, extra=self._told("service.started"))
             exited = asyncio.create_task(self._process.wait())
             return await self._watch(exited)
         except Exception as error:  # noqa: BLE001 - a hook that fails ends this life, not the supervisor
@@ -197,14 +209,14 @@ class _Keeper:
     async def _spawn(self) -> asyncio.subprocess.Process:
         handed_on = self._handed_on()
         arguments = [f"--fd={number}" for number in handed_on]
-        with self._log.open() as log:
+        with LogFile(self._logs / f"{self.name}.log").open() as output:
             return await asyncio.create_subprocess_exec(
                 *self._service.command,
                 *arguments,
                 pass_fds=handed_on,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 cwd=self._service.cwd or self._home,
                 env={
                     **self._environment,
@@ -230,7 +242,8 @@ class _Keeper:
             if exited.done():
                 self._failures += 1
                 cause = RestartCause.KILLED if exited.result() < 0 else RestartCause.EXITED
-                return _End(cause, f"exited with {exited.result()}: {self._log.last_line()}")
+                last = LogFolder(self._logs).last_line(self.name)
+                return _End(cause, f"exited with {exited.result()}: {last}")
             if problem is None:
                 if self.status.state is not ServiceState.HEALTHY:
                     await self._become_ready()
@@ -250,6 +263,9 @@ class _Keeper:
             waited, patience = now - born, self._service.start_timeout_s
         else:
             self._ready[self._service.name].clear()
+            if self.status.state is ServiceState.HEALTHY:
+                extra = self._told("service.unhealthy", problem=problem)
+                log.warning("%s does not answer: %s", self.name, problem, extra=extra)
             self._enter(ServiceState.UNHEALTHY, problem)
             waited, patience = now - last_good, UNHEALTHY_PATIENCE_S
         return f"{problem} (for {waited:.0f} s)" if waited > patience else None
@@ -258,6 +274,7 @@ class _Keeper:
         if self._service.when_ready is not None:
             await self._in_thread(self._service.when_ready)
         self._ready[self._service.name].set()
+        log.info("%s answers", self.name, extra=self._told("service.healthy"))
         self._enter(ServiceState.HEALTHY, "")
 
     async def _probe_unless(self, exited: asyncio.Task[int]) -> str | None:
@@ -275,6 +292,10 @@ class _Keeper:
     async def _clear_away(self) -> None:
         """End what an earlier life, or an earlier supervisor, left of this service."""
         await self._in_thread(lambda: processes.end_all(self._home, self._service.name))
+
+    def _told(self, event: str, **facts: str) -> dict[str, object]:
+        seen = {"of": self.name, "pid": self.status.pid, "restarts": self.status.restarts}
+        return {"event": event, **seen, **facts}
 
     def _enter(self, state: ServiceState, detail: str) -> None:
         self.status = _entered(self.status, state, detail)
@@ -303,6 +324,14 @@ class _Watch:
             self.status = _entered(self.status, state, problem or "")
             self._observer.see(self._external.name, answers(self.status))
             await asyncio.sleep(POLL_HEALTHY_S)
+
+
+def _bound(file: LogFile) -> None:
+    try:
+        if file.bound():
+            log.info("%s was turned over", file.path.name, extra={"event": "log.turned"})
+    except OSError as error:
+        log.warning("%s cannot be turned over: %s", file.path.name, error)
 
 
 def _entered(status: ServiceStatus, state: ServiceState, detail: str) -> ServiceStatus:

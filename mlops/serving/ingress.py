@@ -19,6 +19,18 @@ _CONSTRUCTOR_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaLogs:
+    """Where replicas log, on the machines that have these folders."""
+
+    folder: str
+    secrets: str
+    """What is in its files is not written."""
+    project: str = ""
+    model: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaOrder:
     """All that a replica's process is told."""
 
@@ -29,6 +41,8 @@ class ReplicaOrder:
     """Whether nothing of the replica may listen beyond this machine."""
     memory_mb: int | None = None
     """That the process may take; None where something else sees to it."""
+    logs: ReplicaLogs | None = None
+    """None where something else looks after what a process says."""
 
 
 def application(args: Mapping[str, Any]) -> Any:
@@ -85,11 +99,27 @@ def build_replica(order: ReplicaOrder) -> ASGIApp:
     """The replica's application; Ray Serve calls this before it opens the replica's sockets."""
     from pathlib import Path
 
+    if order.logs is not None:
+        _log_to(order.logs)
     if order.loopback:
         _keep_to_loopback()
     app = open_replica(Path(order.bento), order.options)
     check_memory(order.memory_mb)
     return app
+
+
+def _log_to(logs: ReplicaLogs) -> None:
+    from pathlib import Path
+
+    from mlops.logs.redaction import Redactor
+    from mlops.logs.start import start_replica_logging
+
+    start_replica_logging(
+        Path(logs.folder),
+        Redactor(Path(logs.secrets)),
+        project=logs.project,
+        fields={"model": logs.model, "version": logs.version},
+    )
 
 
 def check_memory(limit_mb: int | None) -> None:

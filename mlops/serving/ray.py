@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,7 @@ from mlops.entities import Deployment
 from mlops.errors import ServiceUnavailable
 from mlops.installation import LOOPBACK
 from mlops.serving.base import Phase, ReplicaLimits, Served
-from mlops.serving.ingress import ReplicaOrder, replica_class
+from mlops.serving.ingress import ReplicaLogs, ReplicaOrder, replica_class
 from mlops.serving.replica import ReplicaOptions
 
 if TYPE_CHECKING:
@@ -45,12 +46,20 @@ class RayModelServer:
     process go cleanly, so its owner ends and is started anew."""
 
     def __init__(
-        self, address: str, *, token: str, secret: str, installation: str, otlp_endpoint: str | None = None
+        self,
+        address: str,
+        *,
+        token: str,
+        secret: str,
+        installation: str,
+        otlp_endpoint: str | None = None,
+        logs: ReplicaLogs | None = None,
     ) -> None:
         self._address = address
         self._token = token
         self._secret = secret
         self._otlp_endpoint = otlp_endpoint
+        self._logs = logs
         self._prefix = f"mlops-{installation}-"
         self._client: Any = None
         self._environment: dict[str, str] = {}
@@ -65,6 +74,10 @@ class RayModelServer:
             ),
             memory_mb=limits.memory_mb,
             loopback=self._is_local,
+            logs=self._logs
+            and replace(
+                self._logs, project=deployment.project, model=deployment.model, version=deployment.version
+            ),
         )
         name = self._application(deployment.id)
         self._call(lambda: _run(name, deployment, order, limits))

@@ -151,7 +151,7 @@ def create_app(model: Predictor, options: ReplicaOptions) -> ASGIApp:
         async def endpoint(request: Request) -> Response:
             _check_content_type(request, content_types)
             body = await _read(request, options.max_body)
-            inference = _Inference(model, run, make, time.perf_counter())
+            inference = _Inference(model, run, make, time.perf_counter(), request.headers)
             work = partial(_answer, protocol, inference, body, request.headers)
             with traces.span("answer", "SERVER", _of_request(request), request.headers) as span:
                 # What waits for a thread and has no caller any more is not begun.
@@ -275,6 +275,7 @@ class _Inference:
     make: features.Make
     since: float
     """When it was handed to the threads."""
+    headers: Mapping[str, str]
     inputs: Mapping[str, Array] | None = None
     outputs: Mapping[str, Array] | None = None
     seconds: float = 0.0
@@ -291,7 +292,7 @@ class _Inference:
 
     def ask(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """What the model answers; its problems as errors of ours."""
-        with _problems_told():
+        with _problems_told(self.headers):
             self.inputs = self.model.check(given)
             ran = self.run(self.inputs)
         self.seconds += ran.seconds
@@ -302,7 +303,7 @@ class _Inference:
 
 
 @contextmanager
-def _problems_told() -> Iterator[None]:
+def _problems_told(headers: Mapping[str, str]) -> Iterator[None]:
     """What the model's or the project's own code raises, as errors of ours."""
     try:
         yield
@@ -313,7 +314,8 @@ def _problems_told() -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - such code may fail in any way
         problem = getattr(error, "mlops_problem", None)
         if problem is None:
-            _log.exception("predict failed")
+            request_id = headers.get(REQUEST_ID_HEADER, "")
+            _log.exception("predict failed", extra={"event": "inference.failed", "request_id": request_id})
             raise _model_failed() from None
         raise RequestRefused(
             422, f"{problem['field']}: {problem['problem']}", problem["remedy"], {"field": problem["field"]}
@@ -340,7 +342,7 @@ def _predict(inference: _Inference, body: bytes, _: Mapping[str, str]) -> Respon
 
 
 def _predict_file(inference: _Inference, body: bytes, _: Mapping[str, str]) -> Response:
-    with _problems_told():
+    with _problems_told(inference.headers):
         return _as_json({"outputs": inference.model.answer_file(body, inference.ask)})
 
 

@@ -13,7 +13,10 @@ from mlops.errors import MLOpsError
 from mlops.hardware.base import ThermalState
 from mlops.hardware.machine import open_readers
 from mlops.installation import Installation
+from mlops.logs.redaction import Redactor
+from mlops.logs.start import start_logging
 from mlops.monitoring.channels.book import ChannelBook
+from mlops.serving.ingress import ReplicaLogs
 from mlops.serving.ray import RayModelServer
 from mlops.store.store import Store
 from mlops.worker.aliases import AliasFollower
@@ -40,11 +43,12 @@ _GRACE_S = 5.0  # a call to Ray that hangs is left behind after this
 
 def main() -> int:
     """Run until SIGTERM; 0 then, 75 when Ray's session was lost, 1 when the settings are wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         config = MLOpsConfig.load()
-        return _work(config, Installation(config))
+        installation = Installation(config)
+        hidden = Redactor(installation.secrets_dir, config.secret_values())
+        start_logging("worker", installation.logs_dir, hidden)
+        return _work(config, installation)
     except MLOpsError as error:
         log.error("%s", error)
         return 1
@@ -59,6 +63,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         secret=installation.secret("replica_secret"),
         installation=installation.identity(),
         otlp_endpoint=config.otlp_endpoint,
+        logs=ReplicaLogs(str(installation.logs_dir), str(installation.secrets_dir)),
     )
     packager = Packager(installation.root, installation.bentos_dir)
     heartbeat = Heartbeat(installation.run_dir / "worker.json")
@@ -77,6 +82,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     recorder = ProbeRecorder(store, installation)
     heartbeat.start()
     recorder.start()
+    log.info("the worker runs", extra={"event": "worker.running"})
     try:
         loop.run()
     finally:

@@ -70,13 +70,18 @@ class Deliveries:
         except NotDelivered as error:
             return self._failed(delivery, error.message, now, again=error.again)
         except Exception as error:
-            log.exception("channel %s has a fault", delivery.channel)
+            extra = _told("alert.not_told", delivery)
+            log.exception("channel %s has a fault", delivery.channel, extra=extra)
             return self._failed(delivery, repr(error), now, again=True)
         self._store.alerts.delivered(delivery.id, datetime.now(UTC))
+        log.info(
+            "alert %s is told by %s", delivery.alert.id, delivery.channel, extra=_told("alert.told", delivery)
+        )
         return None
 
     def _failed(self, delivery: Delivery, why: str, now: datetime, *, again: bool) -> datetime | None:
-        log.warning("alert %s is not told by %s: %s", delivery.alert.id, delivery.channel, why)
+        extra = _told("alert.not_told", delivery)
+        log.warning("alert %s is not told by %s: %s", delivery.alert.id, delivery.channel, why, extra=extra)
         if not again or now - delivery.alert.began_at > GIVEN_UP_AFTER:
             self._store.alerts.give_up(delivery.id, why, now)
             return None
@@ -84,6 +89,11 @@ class Deliveries:
         until = now + timedelta(seconds=pause)
         self._store.alerts.postpone(delivery.id, why, until)
         return until
+
+
+def _told(event: str, delivery: Delivery) -> dict[str, object]:
+    facts = {"alert": delivery.alert.id, "of": delivery.event, "rule": delivery.alert.rule}
+    return {"event": event, "project": delivery.alert.project, "channel": delivery.channel, **facts}
 
 
 def _notice(delivery: Delivery, now: datetime) -> Notice:

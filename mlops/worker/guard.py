@@ -44,7 +44,8 @@ class CanaryGuard:
         why = verdict(ours, theirs, self._rule(canary.project))
         if why is None or not self._store.deployments.withdraw(canary.id, f"withdrawn: {why}"):
             return False
-        log.warning("canary %s of %s/%s: %s", canary.version, canary.project, canary.model, why)
+        extra = {"event": "canary.withdrawn", "project": canary.project, "model": canary.model}
+        log.warning("canary %s of %s is withdrawn: %s", canary.version, canary.model, why, extra=extra)
         self._store.audit.record(
             "worker", "withdraw", canary.project, model=canary.model, version=canary.version, why=why,
             weight=canary.weight, canary=_figures(ours), champion=_figures(theirs),

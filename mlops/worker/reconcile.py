@@ -60,6 +60,7 @@ class Reconciler:
         self._asked: dict[int, str] = {}  # deployment -> its scale, as asked of the server in this session
         self._since: dict[int, float] = {}  # deployment -> when it was first seen STARTING, or waiting to
         self._not_before: dict[int, float] = {}  # deployment -> when packaging is tried again
+        self._packaged: dict[int, Deployment] = {}  # what was given to the packager
         self.moving = False
 
     def step(self) -> dict[str, int]:
@@ -94,7 +95,7 @@ class Reconciler:
         except ServiceUnavailable:
             raise
         except Exception:
-            log.exception("deployment %s", row.id)
+            log.exception("deployment %s cannot be handled", row.id, extra=_told("", row))
 
     # -- packaging --------------------------------------------------------------------------------
 
@@ -103,6 +104,7 @@ class Reconciler:
             if done.later and self._may_wait(done.deployment):
                 self._deployments.advance(done.deployment, DeploymentState.PACKAGING, error=done.error)
             elif done.error:
+                _tell_failed(self._packaged.get(done.deployment), done.deployment, done.error)
                 self._deployments.advance(done.deployment, DeploymentState.FAILED, error=done.error)
             else:
                 self._since.pop(done.deployment, None)
@@ -129,6 +131,7 @@ class Reconciler:
         except ProjectNotFound:  # unregistered meanwhile; its deployments go, too
             return
         serving = self._store.projects.serving(row.project)
+        self._packaged[row.id] = row
         features = self._store.projects.monitoring().get(row.project, Monitoring()).features
         functions = {ANSWER: serving.files.get(row.model, ""), FEATURES: features.get(row.model, "")}
         self._packager.submit(
@@ -171,6 +174,7 @@ class Reconciler:
         self._since.pop(row.id, None)
         if row.state is DeploymentState.STARTING or row.error:
             self._deployments.advance(row.id, DeploymentState.RUNNING)
+            log.info("deployment %s runs", row.id, extra=_told("deployment.running", row))
         settled = row.most_replicas is None and len(served.urls) == row.replicas
         if self._asked.get(row.id) != row.scale and not settled:
             self._deploy(row)
@@ -183,7 +187,8 @@ class Reconciler:
     def _limping(self, row: Deployment, served: Served) -> None:
         # A replica died, or a further one cannot start. Those that answer stay; the server tries again.
         if row.error != served.error:
-            log.error("deployment %s: %s", row.id, served.error)
+            extra = _told("deployment.limping", row) | {"error": served.error}
+            log.error("deployment %s has a replica that does not run", row.id, extra=extra)
             self._deployments.advance(row.id, DeploymentState.RUNNING, error=served.error)
         if self._asked.get(row.id) != row.scale:
             self._deploy(row)
@@ -202,7 +207,7 @@ class Reconciler:
             self._server.remove(row.id)
 
     def _failed(self, row: Deployment, error: str) -> None:
-        log.error("deployment %s failed: %s", row.id, error.strip().splitlines()[-1] if error else "")
+        _tell_failed(row, row.id, error)
         self._server.remove(row.id)
         self._asked.pop(row.id, None)
         self._since.pop(row.id, None)
@@ -222,14 +227,28 @@ class Reconciler:
             return
         if row.state is DeploymentState.STOPPING:
             self._deployments.forget(row.id)
+            log.info("deployment %s is gone", row.id, extra=_told("deployment.stopped", row))
             if row.bento and not any(other.bento == row.bento for other in self._deployments.all()):
                 discard(self._bentos, row.bento)
             self._asked.pop(row.id, None)
             self._since.pop(row.id, None)
             self._not_before.pop(row.id, None)
+            self._packaged.pop(row.id, None)
 
     # -- settings ---------------------------------------------------------------------------------
 
     def _limits(self, row: Deployment) -> ReplicaLimits:
         projects = self._store.projects
         return replica_limits(projects.quotas(row.project), projects.serving(row.project), row.model)
+
+
+def _told(event: str, row: Deployment) -> dict[str, object]:
+    facts = {"deployment": row.id, "model": row.model, "version": row.version, "side": row.side.value}
+    return {"event": event, "project": row.project, **facts}
+
+
+def _tell_failed(row: Deployment | None, number: int, error: str) -> None:
+    facts = {} if row is None else _told("", row)
+    why = error.strip().splitlines()[-1] if error.strip() else "no reason was told"
+    extra = {**facts, "event": "deployment.failed", "error": error}
+    log.error("deployment %s failed: %s", number, why, extra=extra)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 import secrets
 from typing import Annotated
@@ -14,10 +15,13 @@ from pydantic import BaseModel
 from mlops.dashboard.pages import Pages
 from mlops.errors import Forbidden, ServiceUnavailable, Unauthorized
 from mlops.gateway.auth import Caller, identify_token
+from mlops.gateway.failures import Refusals
 from mlops.gateway.sessions import Sessions
 from mlops.gateway.tickets import Tickets
 from mlops.platform import Platform
 from mlops.store.tokens import Principal
+
+log = logging.getLogger(__name__)
 
 _TokenField = Annotated[str, Form(max_length=512)]
 _TextField = Annotated[str, Form(max_length=2048)]
@@ -33,6 +37,7 @@ class TicketLink(BaseModel):
 def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: Tickets) -> APIRouter:
     """GET and POST /login, POST /logout, POST /api/tickets."""
     routes = APIRouter(tags=["session"])
+    refusals = Refusals()
 
     @routes.get("/login", include_in_schema=False)
     async def login(request: Request, ticket: str = "", next: str = "/") -> Response:
@@ -41,6 +46,7 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
             return _form(request, "", next)
         principal = tickets.redeem(ticket)
         if principal is None:
+            refusals.tell(request.scope)
             problem = "That link has been used or is older than a minute. Run mlops:dashboard again."
             return _form(request, problem, next, 401)
         return _enter(principal, _Onward(_own(next)))
@@ -55,6 +61,7 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
         try:
             return _enter(await identify_token(platform, token.strip()), RedirectResponse(_own(next), 303))
         except Unauthorized:
+            refusals.tell(request.scope)
             return _form(request, "That token is not known here.", next, 401)
         except ServiceUnavailable as error:
             return _form(request, error.message, next, 503)
@@ -80,6 +87,7 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
         return response
 
     def _enter(principal: Principal, response: Response) -> Response:
+        log.info("%s logged in", principal.name, extra={"event": "login", "project": principal.project or ""})
         sessions.set_cookie(response, sessions.cookie, sessions.issue(principal))
         response.delete_cookie(sessions.login_cookie, path="/", httponly=True, samesite="strict")
         return response

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING
 
 from mlops.entities import Severity
 from mlops.monitoring.channels.base import Channel, Notice, NoticeEvent
-from mlops.monitoring.channels.wording import document
+from mlops.monitoring.channels.wording import MESSAGE_CHARS, cleaned, document, title
 
 LOGGER = "mlops.alerts"
 
@@ -20,8 +19,9 @@ _LEVELS = {
 
 
 class LogChannel:
-    """Writes each notice as one line of JSON to the logger `mlops.alerts`, at the level of its severity when
-    it fired, and as INFO else. It cannot fail to deliver."""
+    """Writes each notice to the logger `mlops.alerts`, at the level of its severity when it fired, and as
+    INFO else: in words, with the event `alert.<what happened>` and all that programs read in `notice`. It
+    cannot fail to deliver."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -36,7 +36,11 @@ class LogChannel:
         """See `Channel.send`."""
         fired = notice.event is NoticeEvent.FIRED
         level = _LEVELS[notice.alert.severity] if fired else logging.INFO
-        self._log.log(level, "%s", json.dumps({"channel": self.name, **document(notice)}))
+        told = {"channel": self.name, "notice": document(notice), "project": notice.alert.project}
+        self._log.log(
+            level, "%s: %s", title(notice), cleaned(notice.alert.message, MESSAGE_CHARS),
+            extra={"event": f"alert.{notice.event}", **told},
+        )  # fmt: skip
 
 
 if TYPE_CHECKING:

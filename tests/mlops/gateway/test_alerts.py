@@ -113,7 +113,7 @@ def test_the_platforms_rules_are_the_admins(admin: TestClient, alpha: TestClient
     assert alpha.post("/api/alerts/silences", json={}).status_code == 403
     assert admin.put("/api/alerts/rules/disk", json=disk).status_code == 201
     names = {rule["name"] for rule in admin.get("/api/alerts/rules").json()}
-    assert names == {"service-down", "disk-low", "thermal", "journal", "disk"}
+    assert names == {"service-down", "restarted-often", "disk-low", "thermal", "journal", "disk"}
     assert admin.delete("/api/alerts/rules/disk").status_code == 204
     assert error_of(admin.put("/api/projects/gamma/alerts/rules/x", json=SLOW))["type"] == "ProjectNotFound"
     assert error_of(admin.get("/api/projects/gamma/alerts/rules"))["type"] == "ProjectNotFound"

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from mlops.entities import Severity
+from mlops.logs.formatter import JsonLines
+from mlops.logs.redaction import Redactor
 from mlops.monitoring.channels.base import NoticeEvent
 from mlops.monitoring.channels.log import LOGGER, LogChannel
 from mlops.monitoring.channels.wording import document
@@ -31,12 +33,14 @@ def test_level_is_the_severity_of_what_fired(
     LogChannel("it").send(told)
     (record,) = caplog.records
     assert record.levelname == level
-    assert json.loads(record.getMessage()) == {"channel": "it", **document(told)}
+    line = json.loads(JsonLines("worker", Redactor()).format(record))
+    assert (line["event"], line["project"]) == (f"alert.{event}", told.alert.project)
+    assert line["fields"] == {"channel": "it", "notice": document(told)}
 
 
 def test_a_hostile_text_is_one_line_of_ascii(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", LOGGER)
     LogChannel("it").send(notice(message=HOSTILE, project=HOSTILE))
-    line = caplog.records[0].getMessage()
+    line = JsonLines("worker", Redactor()).format(caplog.records[0])
     assert line.isascii()
     assert line.isprintable()
