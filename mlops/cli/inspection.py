@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +11,14 @@ import typer
 
 from mlops.cli.context import admin_gateway, installation
 from mlops.cli.output import Json, age, emit, emit_table, say
-from mlops.entities import ServiceState, ServiceStatus
+from mlops.entities import Availability, ServiceState, ServiceStatus
 
 if TYPE_CHECKING:
     from mlops.installation import Installation
     from mlops.services.doctor import Finding
+
+_OF_NOW = timedelta(minutes=1)
+_NEARLY_ALL = 0.99
 
 
 def status(as_json: Json = False) -> None:
@@ -31,14 +35,15 @@ def status(as_json: Json = False) -> None:
     if as_json:
         emit(statuses, True, "")
     else:
+        here_now = datetime.now(UTC)
         rows = [
             {
                 "SERVICE": seen.name,
                 "STATE": seen.state.value,
                 "SINCE": seen.since,
-                "RESTARTS": seen.restarts,
+                "RESTARTS TODAY": "?" if seen.record is None else seen.record.restarts_day,
                 "LAST": _last_restart(seen),
-                "ANSWERED (DAY, WEEK, MONTH)": _answered(seen),
+                "ANSWERED (DAY, WEEK, MONTH)": _answered(seen, here_now),
                 "ADDRESS": seen.address,
                 "DETAIL": seen.detail,
             }
@@ -56,12 +61,21 @@ def _last_restart(seen: ServiceStatus) -> str:
     return "-" if last is None else f"{age(last.at)} ago: {last.cause.value}"
 
 
-def _answered(seen: ServiceStatus) -> str:
-    """Shares of the time in which somebody looked; `?` where nothing is recorded."""
-    if seen.record is None:
+def _answered(seen: ServiceStatus, now: datetime) -> str:
+    """Shares of the time in which somebody looked, and of how much that was where it was not nearly all; `?`
+    where nothing is recorded. What is not of now, as while Postgres is away, says of when it is."""
+    record = seen.record
+    if record is None:
         return "?"
-    shares = (each.share for each in (seen.record.day, seen.record.week, seen.record.month))
-    return "  ".join("?" if share is None else f"{share:.2%}" for share in shares)
+    told = "  ".join(_share(each) for each in (record.day, record.week, record.month))
+    return told if now - record.as_of < _OF_NOW else f"{told}  as of {age(record.as_of)} ago"
+
+
+def _share(window: Availability) -> str:
+    if window.share is None:
+        return "?"
+    seen = "" if window.observed > _NEARLY_ALL else f" of {window.observed:.1%}"
+    return f"{window.share:.2%}{seen}"
 
 
 def _tell_waiting_runs() -> None:

@@ -27,7 +27,7 @@ _MOST = 100
 
 class ProbeRecorder:
     """A thread of its own, which needs no lock: what two of them record counts once, and each installation
-    has     its own. `start` and `stop` bound its life."""
+    has its own. `start` and `stop` bound its life."""
 
     def __init__(self, store: Store, installation: Installation) -> None:
         self._store = store

@@ -88,7 +88,9 @@ def test_each_outage_is_recorded_and_told(alone: Installation) -> None:
     postgres = next(each for each in health["services"] if each["name"] == "postgres")
     assert postgres["restarts_day"] >= 1
     assert 0 < postgres["availability"]["day"] < 1
-    assert set(postgres) == {"name", "state", "restarts_day", "last_restarts", "availability"}
+    assert set(postgres) == {
+        *("name", "state", "restarts_day", "last_restarts", "availability", "observed", "recorded_at")
+    }
     assert all(set(each) == {"at", "cause"} for each in postgres["last_restarts"])
 
 

@@ -37,6 +37,10 @@ class ServiceHealth(BaseModel):
     availability: dict[str, float | None] = {}
     """Share of the time in which it answered, of the last `day`, `week` and `month`; None where nobody
     looked."""
+    observed: dict[str, float] = {}
+    """Share of these windows in which somebody looked."""
+    recorded_at: datetime | None = None
+    """As of when these three are known: the worker brings them up to date every few seconds."""
 
 
 class Health(BaseModel):
@@ -93,8 +97,9 @@ def _healths(services: Sequence[ServiceStatus]) -> list[ServiceHealth]:
         if (record := each.record) is not None:
             health.restarts_day = record.restarts_day
             health.last_restarts = [LastRestart(at=one.at, cause=one.cause.value) for one in record.restarts]
-            health.availability = {
-                "day": record.day.share, "week": record.week.share, "month": record.month.share
-            }  # fmt: skip
+            windows = {"day": record.day, "week": record.week, "month": record.month}
+            health.availability = {name: each.share for name, each in windows.items()}
+            health.observed = {name: each.observed for name, each in windows.items()}
+            health.recorded_at = record.as_of
         found.append(health)
     return found

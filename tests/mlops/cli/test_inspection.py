@@ -14,14 +14,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mlops.cli import inspection
+from mlops.entities import Availability, Restart, RestartCause, ServiceRecord
 from mlops.installation import Installation
 from mlops.services.names import SERVICES
+from mlops.services.record import write_records
 from mlops.services.status import lock_file, status_file
 
 # -- status -------------------------------------------------------------------------------------
@@ -54,9 +57,8 @@ def test_status_of_nothing_running_exits_with_7(invoke, home: Path, prepared: bo
     result = invoke("mlops:status")
     assert result.code == 7
     lines = result.out.splitlines()
-    assert re.split(r"  +", lines[0]) == [
-        *("SERVICE", "STATE", "SINCE", "RESTARTS", "LAST", "ANSWERED (DAY, WEEK, MONTH)", "ADDRESS", "DETAIL")
-    ]
+    head = "SERVICE  STATE  SINCE  RESTARTS TODAY  LAST  ANSWERED (DAY, WEEK, MONTH)  ADDRESS  DETAIL"
+    assert re.split(r"  +", lines[0]) == head.split("  ")
     assert [line.split()[:2] for line in lines[1:]] == [[name, "stopped"] for name in SERVICES]
     assert home.exists() is prepared
 
@@ -71,7 +73,7 @@ def test_status_of_all_answering_exits_with_0(invoke, supervised) -> None:
     supervised(postgres="healthy", mlflow="external", gateway="healthy")
     result = invoke("mlops:status")
     assert result.code == 0
-    assert result.out.splitlines()[1].split() == ["postgres", "healthy", "5", "min", "2", "-", "?", "-", "-"]
+    assert result.out.splitlines()[1].split() == ["postgres", "healthy", "5", "min", "?", "-", "?", "-", "-"]
 
 
 @pytest.mark.parametrize("state", ["starting", "unhealthy", "stopped"])
@@ -338,3 +340,22 @@ def test_dashboard_of_a_stopped_gateway_exits_with_7(invoke, installation: Insta
 
 def test_looking_commands_are_the_ones_tried_here() -> None:
     assert set(inspection.COMMANDS) == {"mlops:status", "mlops:doctor", "mlops:dashboard"}
+
+
+# -- availability -------------------------------------------------------------------------------
+
+
+def test_status_tells_what_was_recorded_and_of_when(invoke, supervised, installation: Installation) -> None:
+    now = datetime.now(UTC)
+    restart = Restart("postgres", now - timedelta(minutes=3), RestartCause.KILLED, "words of its log")
+    day, month = Availability(0.99876, 9.0, 1.0), Availability(1.0, 0.0, 0.125)
+    record = ServiceRecord(now, 4, (restart,), day, Availability(None, 0.0, 0.0), month)
+    write_records(installation, {"postgres": record})
+    supervised(postgres="healthy")
+    line = invoke("mlops:status").out.splitlines()[1]
+    assert "4  " in line
+    assert "3 min ago: killed" in line
+    assert "99.88%  ?  100.00% of 12.5%" in line
+    assert "as of" not in line
+    write_records(installation, {"postgres": replace(record, as_of=now - timedelta(hours=2))})
+    assert "as of 2 h 00 min ago" in invoke("mlops:status").out

@@ -59,6 +59,8 @@ def test_health_tells_everybody_how_the_services_are_and_nothing_more(
             "name": "postgres", "state": "unhealthy", "restarts_day": 2,
             "last_restarts": [{"at": now.isoformat().replace("+00:00", "Z"), "cause": "killed"}],
             "availability": {"day": 0.995, "week": 0.995, "month": None},
+            "observed": {"day": 1.0, "week": 1.0, "month": 0.0},
+            "recorded_at": now.isoformat().replace("+00:00", "Z"),
         }
     ]  # fmt: skip
     assert datetime.fromisoformat(told["as_of"]) >= now
