@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mlops.client import MLOpsClient
 from mlops.entities import DeploymentState, RunStatus, Side
 from mlops.errors import DeploymentNotFound, InvalidInput, ModelNotFound
 from mlops.installation import Installation
+from mlops.monitoring.sample import SIDES
 from mlops.services.status import read_status
 
 TOOLKIT = Path(sys.executable).with_name("efficientai-toolkit")
@@ -83,6 +85,22 @@ def test_drilling_demo_runs_twice(drilling: MLOpsClient, demo_reports: list[dict
     deployed = {row.version: row for row in drilling.deployments()}
     assert (deployed[2].state, deployed[2].side) == (DeploymentState.RUNNING, Side.CHAMPION)
     assert deployed[1].side is Side.PREVIOUS
+
+
+def test_what_is_watched_of_a_hole_is_in_the_log_and_in_the_reference(
+    drilling: MLOpsClient, demo_reports: list[dict[str, Any]]
+) -> None:
+    assert demo_reports[-1]["model_version"] == 2
+    deadline = time.monotonic() + 60
+    while not (found := [each for each in drilling.inferences("keypoints") if each.version == 2]):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    logged, reference = found[0].features, drilling.reference("keypoints", 2)
+    of_reference = {side: {each.name for each in reference.columns if each.side == side} for side in SIDES}
+    assert {side: set(logged[side]) for side in SIDES} == of_reference
+    assert {"wear", "upper_torque_a", "lower_thrust_a", "upper_s"} <= of_reference["inputs"]
+    assert {"entry_mm", "exit_presence", "exit_uncertainty_mm"} <= of_reference["outputs"]
+    assert reference.rows > 0
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
