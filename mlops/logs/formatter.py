@@ -68,7 +68,7 @@ class JsonLines(logging.Formatter):
         }
         if error := self._error(record):
             line["error"] = error
-        extra = {name: value for name, value in given.items() if name not in _USUAL and name not in _OWN}
+        extra = {name: value for name, value in given.items() if _is_extra(name)}
         if fields := {**self._fields, **extra}:
             line["fields"] = self._plain(fields)
         return json.dumps(line)
@@ -95,6 +95,11 @@ class JsonLines(logging.Formatter):
         if isinstance(value, list | tuple | set | frozenset) and depth < _DEEPEST:
             return [self._plain(each, depth + 1) for each in value]
         return self._text(value)
+
+
+def _is_extra(name: str) -> bool:
+    """What libraries hang on every record for themselves (Ray's `_ray_timestamp_ns`) begins with `_`."""
+    return name not in _USUAL and name not in _OWN and not name.startswith("_")
 
 
 def level_of(number: int) -> LogLevel:

@@ -16,6 +16,8 @@ import pytest
 
 from mlops.entities import AlertState, Severity
 from mlops.errors import NotDelivered
+from mlops.logs.formatter import JsonLines
+from mlops.logs.redaction import Redactor
 from mlops.monitoring.channels.base import Channel, NoticeEvent
 from mlops.monitoring.channels.email import EmailChannel, MailServer
 from mlops.monitoring.channels.log import LOGGER, LogChannel
@@ -63,7 +65,8 @@ def ends(request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptu
             yield _mqtt(stack, tmp_path)
         elif request.param == "log":
             caplog.set_level("INFO", LOGGER)
-            yield Ends(LogChannel("it"), lambda _: [_read(each.getMessage()) for each in caplog.records])
+            line = JsonLines("worker", Redactor())
+            yield Ends(LogChannel("it"), lambda _: [_logged(line.format(each)) for each in caplog.records])
         else:
             yield _memory()
 
@@ -72,6 +75,10 @@ def _read(text: str | bytes) -> Seen:
     found = json.loads(text)
     told = {key: found["alert"][key] for key in ("project", "rule", "severity", "message")}
     return {"id": found["id"], "event": found["event"], **told, "bytes": str(len(text))}
+
+
+def _logged(line: str) -> Seen:
+    return {**_read(json.dumps(json.loads(line)["fields"]["notice"])), "bytes": str(len(line))}
 
 
 def _webhook(stack: ExitStack) -> Ends:

@@ -21,11 +21,13 @@ import uvicorn
 import yaml
 
 from mlops.entities import (
+    Availability,
     ColumnDrift,
     ColumnKind,
     DriftCheck,
     DriftReport,
     DriftTrigger,
+    ServiceRecord,
     ServiceState,
     ServiceStatus,
     Severity,
@@ -98,12 +100,17 @@ def eventful(store: Store, database_url: str, tmp_path: Path, add_project, add_r
     return Platform(
         store,
         Router(store, database_url=database_url, replica_secret=SECRET, deadline_s=2.0),
-        lambda: [ServiceStatus("postgres", ServiceState.HEALTHY, restarts=1)],
+        lambda: [ServiceStatus("postgres", ServiceState.HEALTHY, restarts=1, record=_record(now))],
         Addresses("http://127.0.0.1:1"),
         session_key="key-of-the-sessions",
         admin_token=ADMIN,
         meter=Meter(tmp_path, lambda: Readers([EveryReading()])),
     )
+
+
+def _record(now: datetime) -> ServiceRecord:
+    window = Availability.of(86_000.0, 400.0, 86_400.0)
+    return ServiceRecord(now, 1, (), window, window, window)
 
 
 @pytest.fixture

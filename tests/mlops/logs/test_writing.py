@@ -42,6 +42,11 @@ def test_a_line_has_what_is_looked_for() -> None:
     }  # fmt: skip
 
 
+def test_what_a_library_hangs_on_every_record_is_not_told() -> None:
+    told = line("x", _ray_timestamp_ns=1795827663100795215, status=200)
+    assert told["fields"] == {"status": 200}
+
+
 def test_project_and_request_are_the_contexts() -> None:
     project, request = PROJECT.set("alpha"), REQUEST_ID.set("r-2")
     told = line("x")
