@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -27,9 +27,12 @@ from mlops.entities import (
     Deployment,
     DeploymentState,
     DriftJob,
+    GroundTruth,
+    GroundTruthsLogged,
     Inference,
     JobState,
     ModelVersion,
+    PerformanceReport,
     ProjectWorkspace,
     Run,
     Side,
@@ -51,7 +54,8 @@ from mlops.hardware.given import given
 from mlops.hardware.thermal import ThermalGate
 from mlops.installation import Installation
 from mlops.lineage import Lineage, trace
-from mlops.project import Project, check_model_name, find_project, read_project
+from mlops.monitoring.labels import MOST_AT_ONCE, batched, plain_label
+from mlops.project import Project, check_model_name, check_request_id, find_project, read_project
 from mlops.remote import Gateway
 from mlops.tracking.compare import RunComparison, best, compare
 from mlops.tracking.documents import Write, dict_writer, document, figure_writer, text_writer
@@ -496,16 +500,26 @@ class MLOpsClient:
         """The project's deployments."""
         return self._gateway.deployments(self.project.name)
 
-    def predict(self, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask the served model: input name -> nested lists in, output name -> nested lists out.
+    def predict(
+        self, name: str, inputs: Mapping[str, Any], *, request_id: str | None = None
+    ) -> dict[str, Any]:
+        """Ask the served model: input name -> nested lists in, output name -> nested lists out. By its
+        `request_id` (yours, or one is chosen) an answer is found in the log, and labelled.
 
         Raises `DeploymentNotFound`, `InvalidInput` naming the input, `ServiceUnavailable`.
         """
-        return self._gateway.predict(self.project.name, check_model_name(name), inputs)
+        return self._ask(name, inputs, request_id)
 
-    def predict_file(self, name: str, file: Path | str | bytes) -> dict[str, Any]:
+    def _ask(self, name: str, asked: Mapping[str, Any] | bytes, request_id: str | None) -> dict[str, Any]:
+        if request_id is not None:
+            check_request_id(request_id)
+        return self._gateway.predict(self.project.name, check_model_name(name), asked, request_id)
+
+    def predict_file(
+        self, name: str, file: Path | str | bytes, *, request_id: str | None = None
+    ) -> dict[str, Any]:
         """Ask the served model for a whole file, by its path or its bytes: what the project's own function,
-        `[serving.files]` of its project.toml, makes of it.
+        `[serving.files]` of its project.toml, makes of it. `request_id` is as in `predict`.
 
         Raises `DeploymentNotFound`, `InvalidInput` for a file that cannot be read, or of a model that takes
         none, what the function raises, `ServiceUnavailable`.
@@ -516,7 +530,7 @@ class MLOpsClient:
             raise InvalidInput(
                 "file", file, f"cannot be read: {error.strerror}", remedy="Give a file."
             ) from error
-        return self._gateway.predict(self.project.name, check_model_name(name), content)
+        return self._ask(name, content, request_id)
 
     def inferences(self, name: str, count: int = 100, *, since: datetime | None = None) -> list[Inference]:
         """The newest of the model's requests in the inference log, newest first: who answered, how fast, and
@@ -556,6 +570,53 @@ class MLOpsClient:
         """The model's drift reports, newest first, without their rows: those that were asked for, and those
         that came by schedule and by count. Raises `InvalidInput`, `ServiceUnavailable`."""
         return self._gateway.drift_jobs(self.project.name, check_model_name(name), count)
+
+    # -- ground truths --------------------------------------------------------------------------
+
+    def log_ground_truth(
+        self, request_id: str, truth: Mapping[str, Any], *, model: str | None = None
+    ) -> GroundTruthsLogged:
+        """Log what turned out to be right of a request: output, as the inference log names it, to a value or
+        to a list with one for each row of the request. It may come before the inference is in the log, or
+        weeks after, and again; what contradicts an earlier one takes its place, and both are kept. `model` is
+        needed only where two were asked under one id.
+
+        Raises `InvalidInput` naming the field, `InvalidName`, `ServiceUnavailable`.
+        """
+        return self.log_ground_truths([{"request_id": request_id, "truth": truth, "model": model}])
+
+    def log_ground_truths(self, stated: Iterable[Mapping[str, Any]]) -> GroundTruthsLogged:
+        """Log those of many requests, each with `request_id`, `truth` and perhaps `model`: by the thousand,
+        each thousand whole or not at all. Raises as `log_ground_truth`."""
+        told = GroundTruthsLogged()
+        for some in batched(map(plain_label, stated), MOST_AT_ONCE):
+            told += self._gateway.log_ground_truths(self.project.name, some)
+        return told
+
+    def ground_truths(self, request_id: str) -> list[GroundTruth]:
+        """What is known of a request, by model and output; empty where nothing is. Raises `InvalidInput`,
+        `ServiceUnavailable`."""
+        return self._gateway.ground_truths(self.project.name, check_request_id(request_id))
+
+    def performance(
+        self,
+        name: str,
+        *,
+        window: str = "24h",
+        every: str | None = None,
+        version: int | str | ModelVersion | None = None,
+    ) -> PerformanceReport:
+        """How right the model was in the time just gone, as far as ground truths say: by version and side,
+        with 95 % intervals; with `every` (`1d`) over time; canary and shadow beside the champion. Of one
+        `version`, if given.
+
+        Raises `InvalidInput`, also where that is too much to compare, `ServiceUnavailable`.
+        """
+        number = None if version is None else self._version_number(check_model_name(name), version)
+        seconds = None if every is None else read_duration(every, "every")
+        return self._gateway.performance(
+            self.project.name, check_model_name(name), read_duration(window, "window"), seconds, number
+        )
 
     def database_url(self, name: str) -> str:
         """The URL of a database of the project's own on the platform's Postgres, for tools that keep their

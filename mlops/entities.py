@@ -484,6 +484,106 @@ class DriftJob:
         return self.drifted / self.judged if self.judged else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """What turned out to be right of an output of a request."""
+
+    request_id: str
+    model: str
+    """Empty where none was named: it counts for whichever was asked under that id."""
+    output: str
+    truths: tuple[Any, ...]
+    """A number, text or truth value for each row of the request; None where it is not known."""
+    logged_at: datetime
+    logged_by: str = ""
+    earlier: tuple[tuple[Any, ...], ...] = ()
+    """What was logged before, and contradicted by what followed it; the oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruthsLogged:
+    """What became of ground truths that were logged, counted by request and output."""
+
+    new: int = 0
+    repeated: int = 0
+    """The same was there already."""
+    contradicted: int = 0
+    """Something else was there: the new counts from now on, and the old is kept beside it."""
+
+    def __add__(self, other: GroundTruthsLogged) -> GroundTruthsLogged:
+        return GroundTruthsLogged(
+            self.new + other.new, self.repeated + other.repeated, self.contradicted + other.contradicted
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """One figure of how right a version was in one output."""
+
+    version: int
+    side: Side
+    output: str
+    metric: str
+    """`accuracy`, `f1`, `precision`, `recall`; `mae`, `rmse`, `bias`, `r2`."""
+    value: float
+    low: float | None
+    """Between `low` and `high` the figure lies with 95 % confidence; None where that is not known."""
+    high: float | None
+    rows: int
+    """That were judged,"""
+    requests: int
+    """of so many requests."""
+    since: datetime
+    """Of the time it is about: from then on,"""
+    until: datetime
+    """and before then."""
+
+
+class Verdict(StrEnum):
+    """How a version does beside the champion."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNCLEAR = "unclear"
+    """Chance explains the difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceDifference:
+    """A canary or shadow beside the champion, over the time in which both were asked."""
+
+    champion: Performance
+    other: Performance
+    low: float
+    """Between `low` and `high` lies `other - champion` with 95 % confidence."""
+    high: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceReport:
+    """How right a model was, as far as ground truths say."""
+
+    project: str
+    model: str
+    since: datetime
+    until: datetime
+    labelled: int
+    """Answers of the window of which a row could be compared with a ground truth, a canary's and a shadow's
+    among them."""
+    contradicted: int
+    """With a ground truth that contradicted an earlier one."""
+    unusable: int
+    """Rows without a prediction or a truth to compare: an output of another name, another number of rows."""
+    rows: tuple[Performance, ...]
+    """Of the whole window."""
+    over_time: tuple[Performance, ...] = ()
+    """Of its parts, oldest first; without f1, precision and recall."""
+    differences: tuple[PerformanceDifference, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What could not be judged, and why."""
+
+
 class ServiceState(StrEnum):
     """A service's state as the supervisor sees it."""
 

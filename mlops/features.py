@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlops.feature_limits import MOST_ROWS, TEXT_CHARS
+
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Columns = dict[str, Array]
@@ -25,11 +27,9 @@ Function = Callable[[Arrays, Arrays], Mapping[str, Mapping[str, Any]]]
 
 MOST_BYTES = 7500
 """Of the JSON: HTTP headers are read up to 8 KB without asking."""
-MOST_ROWS = 32
-"""Of one inference, evenly spaced."""
 MOST_FEATURES = 400
 """Of a project's own function."""
-_SHORT, _CHANNELS, _TEXT = 64, 16, 64
+_SHORT, _CHANNELS = 64, 16
 _PLAIN = (str, int, float, type(None))
 _STATISTICS: dict[str, Callable[..., Array]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
 
@@ -155,7 +155,7 @@ def _at(columns: Columns, places: Array) -> dict[str, list[Any]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if np.isfinite(value) else None
-    return value[:_TEXT] if isinstance(value, str) else value
+    return value[:TEXT_CHARS] if isinstance(value, str) else value
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ from mlops.logs.query import LogQuery
 from mlops.logs.reading import LogFolder
 from mlops.monitoring.desk import AlertDesk
 from mlops.monitoring.drift_desk import DriftDesk
+from mlops.monitoring.performance_desk import PerformanceDesk
 from mlops.project import check_model_name, check_project_name
 from mlops.services.names import LOGS
 from mlops.services.record import read_records, with_records
@@ -100,6 +101,7 @@ class Platform:
         self.traces = traces or Traces()
         self.alerts = AlertDesk(store)
         self.drift = DriftDesk(store, drift_dir)
+        self.performance = PerformanceDesk(store)
         self._store = store
         self._router = router
         self._services = services

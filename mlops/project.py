@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mlops.errors import InvalidName, ProjectFileError, ProjectNotFound
+from mlops.errors import InvalidInput, InvalidName, ProjectFileError, ProjectNotFound
 
 FILE_NAME = "project.toml"
 
@@ -23,6 +23,7 @@ _NAME_RULE = (
 _RESERVED = frozenset({"default", "admin", "mlops", "workspaces", "api", "ajax-api", "static-files"})
 
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _MODEL_NAME_RULE = "1 to 100 letters, digits, `_`, `-` and `.`, beginning with a letter or digit"
 
@@ -41,6 +42,16 @@ def check_model_name(name: object) -> str:
     if not isinstance(name, str) or not _MODEL_NAME.fullmatch(name) or ".." in name:
         raise InvalidName("model", name, _MODEL_NAME_RULE)
     return name
+
+
+def check_request_id(value: object, field: str = "request_id") -> str:
+    """Return `value` if it can name a request of an endpoint; raises `InvalidInput` of that field."""
+    if not isinstance(value, str) or not REQUEST_ID.fullmatch(value):
+        raise InvalidInput(
+            field, value, "is no request's id",
+            remedy="Give what the answer's header X-Request-Id said: 1 to 64 letters, digits, `.`, `_`, `-`.",
+        )  # fmt: skip
+    return value
 
 
 @dataclass(frozen=True, slots=True)

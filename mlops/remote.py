@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,10 +19,16 @@ from mlops.entities import (
     DriftCheck,
     DriftJob,
     DriftTrigger,
+    GroundTruth,
+    GroundTruthsLogged,
     Inference,
     JobState,
+    Performance,
+    PerformanceDifference,
+    PerformanceReport,
     Severity,
     Side,
+    Verdict,
 )
 from mlops.errors import InvalidInput, MLOpsError, ServiceUnavailable
 
@@ -42,13 +48,14 @@ class Gateway:
             trust_env=False,
         )
 
-    def request(self, method: str, path: str, body: object = None) -> Any:
+    def request(self, method: str, path: str, body: object = None, *, request_id: str | None = None) -> Any:
         """Send JSON, or bytes as they are; return the JSON of the answer (None for an empty one)."""
+        headers = {} if request_id is None else {"X-Request-Id": request_id}
         try:
             if isinstance(body, bytes):
-                answer = self._http.request(method, path, content=body, headers=_BYTES)
+                answer = self._http.request(method, path, content=body, headers=_BYTES | headers)
             else:
-                answer = self._http.request(method, path, json=body)
+                answer = self._http.request(method, path, json=body, headers=headers)
         except httpx.HTTPError as error:
             raise ServiceUnavailable("gateway", f"{self.url}: {error}") from error
         except (TypeError, ValueError, RecursionError) as error:
@@ -105,10 +112,13 @@ class Gateway:
         found = [deployment_from_json(row) for row in rows]
         return [row for row in found if project in (None, row.project)]
 
-    def predict(self, project: str, model: str, inputs: Mapping[str, Any] | bytes) -> dict[str, Any]:
+    def predict(
+        self, project: str, model: str, inputs: Mapping[str, Any] | bytes, request_id: str | None = None
+    ) -> dict[str, Any]:
         """Outputs of the served model: name -> nested lists; of a file, what the project makes of it."""
         body = inputs if isinstance(inputs, bytes) else {"inputs": dict(inputs)}
-        return dict(self.request("POST", f"{_model_path(project, model)}/predict", body)["outputs"])
+        path = f"{_model_path(project, model)}/predict"
+        return dict(self.request("POST", path, body, request_id=request_id)["outputs"])
 
     def metric_history(self, project: str, run_id: str, key: str, max_points: int) -> dict[str, Any]:
         """The values of a metric of a run, thinned out at the source: columns, as docs/api.md has them."""
@@ -153,6 +163,26 @@ class Gateway:
         """The model's drift reports, newest first, without their rows."""
         query = urlencode({"model": model, "count": count})
         return [_drift_job(row) for row in self.request("GET", f"{_drift_path(project)}?{query}")]
+
+    def log_ground_truths(self, project: str, stated: Sequence[Mapping[str, Any]]) -> GroundTruthsLogged:
+        """Log what turned out to be right."""
+        path = f"/api/projects/{quote(project, safe='')}/ground-truths"
+        return GroundTruthsLogged(**self.request("POST", path, {"ground_truths": list(stated)}))
+
+    def ground_truths(self, project: str, request_id: str) -> list[GroundTruth]:
+        """What is known of a request."""
+        path = f"/api/projects/{quote(project, safe='')}/ground-truths/{quote(request_id, safe='')}"
+        return [_ground_truth(row) for row in self.request("GET", path)]
+
+    def performance(
+        self, project: str, model: str, window_s: float, every_s: float | None, version: int | None
+    ) -> PerformanceReport:
+        """How right a model was."""
+        query = {"model": model, "window_s": window_s, "every_s": every_s, "version": version}
+        given = urlencode({name: value for name, value in query.items() if value is not None})
+        return _performance_report(
+            self.request("GET", f"/api/projects/{quote(project, safe='')}/performance?{given}")
+        )
 
     def ticket(self) -> str:
         """A URL that logs a browser in, once, within a minute."""
@@ -207,6 +237,44 @@ def _drift_job(row: Mapping[str, Any]) -> DriftJob:
             "state": JobState(row["state"]),
         }
     )
+
+
+def _ground_truth(row: Mapping[str, Any]) -> GroundTruth:
+    return GroundTruth(
+        **{
+            **row,
+            "truths": tuple(row["truths"]),
+            "earlier": tuple(tuple(each) for each in row["earlier"]),
+            "logged_at": datetime.fromisoformat(row["logged_at"]),
+        }
+    )
+
+
+def _performance_report(row: Mapping[str, Any]) -> PerformanceReport:
+    return PerformanceReport(
+        **{
+            **row,
+            **_span(row),
+            "rows": tuple(map(_performance, row["rows"])),
+            "over_time": tuple(map(_performance, row["over_time"])),
+            "differences": tuple(
+                PerformanceDifference(
+                    _performance(each["champion"]), _performance(each["other"]), each["low"], each["high"],
+                    Verdict(each["verdict"]),
+                )
+                for each in row["differences"]
+            ),
+            "problems": tuple(row["problems"]),
+        }
+    )  # fmt: skip
+
+
+def _performance(row: Mapping[str, Any]) -> Performance:
+    return Performance(**{**row, **_span(row), "side": Side(row["side"])})
+
+
+def _span(row: Mapping[str, Any]) -> dict[str, datetime]:
+    return {name: datetime.fromisoformat(row[name]) for name in ("since", "until")}
 
 
 def _drift_path(project: str) -> str:

@@ -127,7 +127,13 @@ def add(
     threshold: Annotated[float | None, typer.Option(help="From where on it is wrong.")] = None,
     subject: Annotated[str, typer.Option(help="The one model, service or run; each if not given.")] = "",
     severity: Annotated[str, typer.Option(help="info, warning or critical.")] = "warning",
-    window: Annotated[float, typer.Option(help="How many of the last seconds are judged.")] = 300.0,
+    metric: Annotated[str, typer.Option(help="Of the kind performance: accuracy, f1, mae, rmse, …")] = "",
+    window: Annotated[
+        float | None,
+        typer.Option(
+            help="How many of the last seconds are judged; 300, of performance 7 days.", show_default=False
+        ),
+    ] = None,
     lasting: Annotated[
         float, typer.Option("--for", help="Seconds it must be wrong before it is told.")
     ] = 0.0,
@@ -143,12 +149,14 @@ def add(
 
     Example: efficientai-toolkit mlops:alerts add slow --kind latency_p95 --threshold 0.2 --subject keypoints
 
+    Example: efficientai-toolkit mlops:alerts add grade --kind performance --metric accuracy --threshold 0.95
+
     Example: efficientai-toolkit mlops:alerts add disk --kind disk_low --threshold 0.2 --platform
     """
     stated: dict[str, Any] = {
-        "kind": kind, "threshold": threshold, "subject": subject, "severity": severity, "window_s": window,
-        "for_s": lasting, "cooldown_s": cooldown, "channels": channel or ["log"],
-    }  # fmt: skip
+        "kind": kind, "threshold": threshold, "subject": subject, "severity": severity, "for_s": lasting,
+        "cooldown_s": cooldown, "channels": channel or ["log"],
+    } | ({"metric": metric} if metric else {}) | ({} if window is None else {"window_s": window})  # fmt: skip
     path = f"{_path(project, platform)}/rules/{quote(name, safe='')}"
     made = admin_gateway().request("PUT", path, stated)
     emit(made, as_json, f"Rule {name} holds.")

@@ -23,6 +23,7 @@ from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
 from mlops.gateway.routes.logs import log_routes
 from mlops.gateway.routes.metrics import metrics_routes
+from mlops.gateway.routes.performance import performance_routes
 from mlops.gateway.routes.projects import project_routes
 from mlops.gateway.routes.protocols import scoring_routes, v2_routes
 from mlops.gateway.routes.runs import run_routes
@@ -73,6 +74,7 @@ def create_app(platform: Platform) -> FastAPI:
         alert_routes(platform),
         log_routes(platform),
         drift_routes(platform),
+        performance_routes(platform),
         metrics_routes(platform),
         login_routes(platform, pages, sessions, Tickets()),
         dashboard_routes(platform, pages),

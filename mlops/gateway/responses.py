@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mlops.gateway.errors import unexpected_response
 from mlops.gateway.failures import Failures
 from mlops.logs.context import REQUEST_ID
+from mlops.project import REQUEST_ID as ALLOWED_ID
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -50,7 +49,7 @@ class Responses:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if ALLOWED_ID.fullmatch(given) else secrets.token_hex(8)
         REQUEST_ID.set(request_id)
         scope.setdefault("state", {}).update(request_id=request_id, arrived=asyncio.get_running_loop().time())
         started = False

@@ -20,14 +20,20 @@ def evaluate(rules: Iterable[Rule], facts: Facts, alerts: Alerts) -> int:
     `ServiceUnavailable`: then nothing has changed."""
     open_now = alerts.watched()
     ended = alerts.last_ended(facts.now - timedelta(seconds=LONGEST_S))
-    changes, seen = Changes(), set[Key]()
+    changes, seen, undecided = Changes(), set[Key](), set[tuple[str, str]]()
     for rule in rules:
-        for reading in readings(rule, facts):
+        found = readings(rule, facts)
+        if found is None:
+            undecided.add((rule.project, rule.name))
+            continue
+        for reading in found:
             key = (rule.project, rule.name, reading.subject)
             seen.add(key)
             _judge(rule, key, reading, open_now.get(key), ended.get(key), facts.now, changes)
     for key, watched in open_now.items():
-        if key not in seen:  # the rule, or what it was about, is not there any more
+        if (
+            key not in seen and key[:2] not in undecided
+        ):  # the rule, or what it was about, is not there any more
             _end(watched, changes)
     return alerts.apply(changes, facts.now)
 

@@ -11,12 +11,14 @@ from mlops.entities import (
     Deployment,
     DeploymentState,
     DriftJob,
+    Performance,
     Run,
     RunStatus,
     ServiceState,
     ServiceStatus,
     Side,
 )
+from mlops.monitoring.performance import is_worse
 from mlops.monitoring.rules import Kind, Rule
 from mlops.store.traffic import Traffic
 
@@ -60,12 +62,15 @@ class Facts:
     """Project -> how many of its runs wait in the journal, and no living process delivers them."""
     restarts: Callable[[float], Mapping[str, int]] = lambda _: {}
     """Service -> how often it was restarted in so many of the last seconds."""
+    performance: Callable[[str, str, float], Sequence[Performance] | None] = lambda *_: ()
+    """Of a project's model in so many of the last seconds; None where nobody has looked yet."""
 
 
-def readings(rule: Rule, facts: Facts) -> list[Reading]:
-    """What the rule finds, of each of its subjects: what it does not name is not there any more."""
+def readings(rule: Rule, facts: Facts) -> list[Reading] | None:
+    """What the rule finds, of each of its subjects: what it does not name is not there any more. None where
+    it cannot be told for now what there is."""
     found = _READERS[rule.kind](rule, facts)
-    return [each for each in found if rule.subject in ("", each.subject)]
+    return None if found is None else [each for each in found if rule.subject in ("", each.subject)]
 
 
 def _of_traffic(rule: Rule, facts: Facts) -> list[Reading]:
@@ -150,6 +155,33 @@ def _read_column(job: DriftJob, row: ColumnDrift) -> str:
     )
 
 
+def _performance(rule: Rule, facts: Facts) -> list[Reading] | None:
+    found = []
+    for each in facts.deployments.get(rule.project, ()):
+        if (each.side, each.state) != (Side.CHAMPION, DeploymentState.RUNNING):
+            continue
+        rows = facts.performance(rule.project, each.model, rule.window_s)
+        if rows is None:
+            return None
+        found += [
+            _read_performance(rule, each.model, row)
+            for row in rows
+            if (row.version, row.side, row.metric) == (each.version, Side.CHAMPION, rule.metric)
+        ]
+    return found
+
+
+def _read_performance(rule: Rule, model: str, row: Performance) -> Reading:
+    subject = f"{model}:{row.output}"[:_LONGEST_SUBJECT]
+    said = (
+        f"{row.metric} of {row.output}, {model} version {row.version}, is {row.value:.3g} in {row.requests}"
+        f" labelled requests{_within(rule)}"
+    )
+    if row.requests < _LEAST_REQUESTS:
+        return Reading(subject, None, said, row.value)
+    return Reading(subject, is_worse(row.metric, row.value, rule.threshold or 0.0), said, row.value)
+
+
 def _service_down(_: Rule, facts: Facts) -> list[Reading]:
     # A service that is starting is neither: it has its time, and `for_s` counts on from when it was down.
     states = {ServiceState.HEALTHY: False, ServiceState.EXTERNAL: False, ServiceState.STARTING: None}
@@ -221,11 +253,12 @@ _READ_TRAFFIC: Mapping[Kind, Callable[[Rule, str, Traffic], Reading]] = {
     Kind.LATENCY_P95: _latency,
     Kind.NO_TRAFFIC: _silent,
 }
-_READERS: Mapping[Kind, Callable[[Rule, Facts], list[Reading]]] = {
+_READERS: Mapping[Kind, Callable[[Rule, Facts], list[Reading] | None]] = {
     **dict.fromkeys(_READ_TRAFFIC, _of_traffic),
     Kind.NO_TRAFFIC: _no_traffic,
     Kind.DRIFT_SHARE: _drift_share,
     Kind.COLUMN_DRIFT: _column_drift,
+    Kind.PERFORMANCE: _performance,
     Kind.SERVICE_DOWN: _service_down,
     Kind.RESTARTED_OFTEN: _restarted_often,
     Kind.RUN_FAILED: _run_failed,

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 from mlops.entities import Severity
 from mlops.errors import InvalidInput
+from mlops.monitoring.performance import METRICS
 
 
 class Kind(StrEnum):
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     RESTARTED_OFTEN = "restarted_often"
     DRIFT_SHARE = "drift_share"
     COLUMN_DRIFT = "column_drift"
+    PERFORMANCE = "performance"
     RUN_FAILED = "run_failed"
     RUN_STUCK = "run_stuck"
     DISK_LOW = "disk_low"
@@ -43,11 +45,17 @@ class KindOfRule:
     """Whether it is about the installation, not about a project."""
     unit: str = ""
     usual: float | None = None
-    """Threshold where a rule gives none; None for kinds without a threshold."""
+    """Threshold where a rule gives none; None for kinds without a threshold, or that each must state."""
     range: tuple[float, float] = (0.0, math.inf)
     """Of the threshold."""
     tells_end: bool = True
     """Whether it is told when it is over: an event that is merely past is nothing to tell."""
+    of_metric: bool = False
+    """Whether a rule names a metric, and its threshold."""
+    window_s: float = 300.0
+    """Where a rule gives none."""
+    longest_s: float = 86_400.0
+    """Window."""
 
 
 KINDS: Mapping[Kind, KindOfRule] = {
@@ -56,6 +64,10 @@ KINDS: Mapping[Kind, KindOfRule] = {
     Kind.NO_TRAFFIC: KindOfRule("no inference within the window", "model", False),
     Kind.DRIFT_SHARE: KindOfRule("share of drifted columns above", "model", False, "", 0.0, (0.0, 1.0)),
     Kind.COLUMN_DRIFT: KindOfRule("a column drifted", "model:column", False),
+    Kind.PERFORMANCE: KindOfRule(
+        "a metric by ground truths is worse than", "model:output", False, range=(-1e30, 1e30),
+        of_metric=True, window_s=7 * 86_400.0, longest_s=30 * 86_400.0,
+    ),
     Kind.SERVICE_DOWN: KindOfRule("a service does not answer", "service", True),
     Kind.RESTARTED_OFTEN: KindOfRule(
         "restarts of a service within the window, at least", "service", True, "", 3.0, (1.0, 1000.0)
@@ -75,7 +87,8 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 LONGEST_S = 7 * 86_400.0
 """The longest cool-down, in s."""
-_TIMES = {"window_s": (10.0, 86_400.0), "for_s": (0.0, 86_400.0), "cooldown_s": (0.0, LONGEST_S)}
+_TIMES = {"for_s": (0.0, 86_400.0), "cooldown_s": (0.0, LONGEST_S)}
+_SHORTEST_WINDOW_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +111,8 @@ class Rule:
     """After an alert was over, how long the next of the same subject is not told."""
     channels: tuple[str, ...] = ("log",)
     """Where it is told."""
+    metric: str = ""
+    """The one that is judged, where the kind is `performance`."""
 
 
 _KEYS = frozenset(each.name for each in fields(Rule)) - {"name", "project"}
@@ -138,14 +153,19 @@ def read_rule(name: object, stated: Mapping[str, Any], project: str = "") -> Rul
     if not told.of_platform and not project:
         _refuse(name, "kind", kind.value, "is about a project's models and runs", "Add it with --project.")
     times = {key: _number(name, key, stated[key], *_TIMES[key]) for key in _TIMES if key in stated}
+    window = stated.get("window_s", told.window_s)
+    times["window_s"] = _number(name, "window_s", window, _SHORTEST_WINDOW_S, told.longest_s)
     return Rule(
         name, kind, project, _subject(name, stated.get("subject", ""), told), _threshold(name, stated, told),
         _one_of(Severity, name, "severity", stated.get("severity", "warning")),
-        channels=_channels(name, stated.get("channels", ["log"])), **times,
+        channels=_channels(name, stated.get("channels", ["log"])),
+        metric=_metric(name, stated.get("metric", ""), told), **times,
     )  # fmt: skip
 
 
 def _threshold(rule: str, stated: Mapping[str, Any], told: KindOfRule) -> float | None:
+    if told.of_metric:
+        return _number(rule, "threshold", stated.get("threshold"), *told.range)
     if told.usual is None:
         if stated.get("threshold") is not None:
             _refuse(rule, "threshold", stated["threshold"], "has no meaning for this kind", "Leave it out.")
@@ -160,6 +180,16 @@ def _subject(rule: str, value: object, told: KindOfRule) -> str:
     if value and not told.subject:
         _refuse(rule, "subject", value, "has no meaning for this kind", "Leave it out.")
     return value
+
+
+def _metric(rule: str, value: object, told: KindOfRule) -> str:
+    if not told.of_metric:
+        if value:
+            _refuse(rule, "metric", value, "has no meaning for this kind", "Leave it out.")
+        return ""
+    if value not in METRICS:
+        _refuse(rule, "metric", value, "is not known", f"Use one of: {', '.join(METRICS)}.")
+    return str(value)
 
 
 def _channels(rule: str, value: object) -> tuple[str, ...]:

@@ -15,7 +15,9 @@ from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
 from mlops.store.drift import Drift
 from mlops.store.figures import Figures, read_figures
+from mlops.store.ground_truths import GroundTruths
 from mlops.store.inferences import Inferences
+from mlops.store.labelled import Labelled
 from mlops.store.probes import Probes
 from mlops.store.projects import Projects
 from mlops.store.retention import Retention
@@ -39,6 +41,8 @@ class Store:
         self.audit = Audit(self._engine)
         self.traffic = TrafficLog(self._engine)
         self.inferences = Inferences(self._engine)
+        self.ground_truths = GroundTruths(self._engine)
+        self.labelled = Labelled(self._engine)
         self.alerts = Alerts(self._engine)
         self.drift = Drift(self._engine)
         self.alert_rules = AlertRules(self._engine)

@@ -112,7 +112,24 @@ inferences = Table(
     Column("features", JSONB),
     PrimaryKeyConstraint("at", "id"),
     Index("inferences_of_model", "project", "model", "at"),
+    Index("inferences_of_request", "project", "request_id"),
     postgresql_partition_by="RANGE (at)",
+)
+
+# What turned out to be right of an output of a request, which may be logged before the inference is.
+ground_truths = Table(
+    "ground_truths",
+    metadata,
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("model", Text, nullable=False),  # empty: whichever was asked
+    Column("output", Text, nullable=False),
+    Column("truths", JSONB, nullable=False),  # a list: one for each row of the request
+    Column("earlier", JSONB, nullable=False, server_default=text("'[]'")),  # lists that it contradicted
+    _now("logged_at"),
+    Column("logged_by", Text, nullable=False),
+    PrimaryKeyConstraint("project", "request_id", "model", "output"),
+    Index("ground_truths_by_time", "logged_at"),
 )
 
 runs = Table(

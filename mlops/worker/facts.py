@@ -12,11 +12,13 @@ from typing import TypeVar
 
 from mlops.entities import Deployment, DriftJob, Run
 from mlops.installation import Installation
+from mlops.monitoring.performance_desk import PerformanceDesk
 from mlops.monitoring.readings import Facts
 from mlops.services.status import read_status
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
 from mlops.tracking import pending
+from mlops.worker.performance import PerformanceReadings
 
 _SLOW_S = 30.0
 """Between two looks at what costs more, or changes slowly: journals and thermal state."""
@@ -33,6 +35,7 @@ class FactFinder:
         self._installation = installation
         self._store = store
         self._is_too_hot = is_too_hot
+        self._performance = PerformanceReadings(PerformanceDesk(store))
         self._slow_due = 0.0
         self._undelivered: dict[str, int] = {}
         self._hot: bool | None = None
@@ -41,6 +44,7 @@ class FactFinder:
         """As it is now; raises `ServiceUnavailable`."""
         now = datetime.now(UTC)
         self._look_at_what_is_slow()
+        self._performance.refresh()
 
         @cache
         def traffic(seconds: float) -> dict[int, Traffic]:
@@ -62,6 +66,7 @@ class FactFinder:
             is_too_hot=self._hot,
             undelivered=self._undelivered,
             restarts=restarts,
+            performance=self._performance.read,
         )
 
     def _look_at_what_is_slow(self) -> None:

@@ -1,5 +1,5 @@
-"""What is kept for a time only: the inference log, the traffic's windows, alerts, drift reports and what was
-seen of the services."""
+"""What is kept for a time only: the inference log and its ground truths, the traffic's windows, alerts, drift
+reports and what was seen of the services."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Housekeeping:
             drift_files.forget(self._drift_dir, self._store.drift)
         self._store.retention.make_room()
         names = [project.project_name for project in self._store.projects.all()]
-        gone = self._store.retention.forget(
-            {name: self._store.projects.serving(name).log_days for name in names}
-        )
+        days = {name: self._store.projects.serving(name).log_days for name in names}
+        self._store.ground_truths.forget(days)
+        gone = self._store.retention.forget(days)
         if gone.partitions:
             log.info("dropped what no project keeps of the inference log: %s", ", ".join(gone.partitions))
         if gone.rows:

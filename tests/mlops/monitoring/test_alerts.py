@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from mlops.entities import AlertState, ServiceState, ServiceStatus, Severity
+from mlops.entities import (
+    AlertState,
+    Deployment,
+    DeploymentState,
+    Performance,
+    ProjectWorkspace,
+    ServiceState,
+    ServiceStatus,
+    Severity,
+    Side,
+)
 from mlops.errors import AlertNotFound
 from mlops.monitoring.alerts import evaluate
 from mlops.monitoring.readings import Facts
@@ -183,3 +194,26 @@ def test_history_that_is_too_old_goes(alerts: Evaluated, monkeypatch: pytest.Mon
     monkeypatch.setattr("mlops.store.alerts.KEPT", timedelta(0))
     alerts.store.forget_old()
     assert [each.subject for each in alerts.store.latest(with_ended=True)] == ["mlflow"], "it goes on"
+
+
+def test_what_cannot_be_told_for_now_leaves_alerts_as_they_are(store: Store) -> None:
+    rule = Rule(
+        "wrong", Kind.PERFORMANCE, "p", threshold=0.9, window_s=3600.0, metric="accuracy", cooldown_s=0
+    )
+    champion = Deployment(
+        id=1, project="p", model="m", version=1, replicas=1, url="", state=DeploymentState.RUNNING,
+        created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+    bad = Performance(1, Side.CHAMPION, "y", "accuracy", 0.5, None, None, 50, 50, NOW, NOW)
+    add = ProjectWorkspace("p", "p", "1", "", "", "", Path("/"))
+    store.projects.put(add, {})
+
+    def judged(rows: Sequence[Performance] | None) -> list[AlertState]:
+        facts = Facts(NOW, deployments={"p": [champion]}, performance=lambda *_: rows)
+        evaluate([rule], facts, store.alerts)
+        return [alert.state for alert in store.alerts.latest("p")]
+
+    assert judged(None) == []
+    assert judged([bad]) == [AlertState.FIRING]
+    assert judged(None) == [AlertState.FIRING], "as after a restart of the worker"
+    assert judged([]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from mlops.entities import (
     DriftJob,
     DriftTrigger,
     JobState,
+    Performance,
     Run,
     RunStatus,
     ServiceState,
@@ -205,3 +207,46 @@ def test_column_drift_is_one_of_each_column() -> None:
     assert reading.message == said
     long = drift(job(7, DriftTrigger.COUNT, 1, 10, "x" * 500))
     assert [len(subject) for subject in found(Kind.COLUMN_DRIFT, long)] == [200]
+
+
+# -- performance --------------------------------------------------------------------------------
+
+ACCURATE = Rule("accurate", Kind.PERFORMANCE, "p", threshold=0.9, window_s=86_400.0, metric="accuracy")
+
+
+def how_right(value: float, requests: int = 100, **what: Any) -> Performance:
+    made = Performance(1, Side.CHAMPION, "label", "accuracy", value, None, None, 100, requests, LONG_AGO, NOW)
+    return replace(made, **what)
+
+
+def performing(*rows: Performance) -> Facts:
+    """Facts of version 1 as champion and version 2 as canary."""
+    served = (deployment(1, side=Side.CHAMPION), deployment(2, side=Side.CANARY))
+    return Facts(NOW, deployments={"p": served}, performance=lambda *_: rows)
+
+
+def test_the_champions_performance_is_judged_by_output() -> None:
+    rows = (
+        how_right(0.8), how_right(0.95, output="other"), how_right(0.1, version=2, side=Side.CANARY),
+        how_right(0.1, version=7), how_right(0.1, metric="f1"), how_right(0.1, side=Side.SHADOW),
+    )  # fmt: skip
+    found = readings(ACCURATE, performing(*rows))
+    assert found is not None
+    assert [(each.subject, each.wrong, each.value) for each in found] == [
+        ("m:label", True, 0.8), ("m:other", False, 0.95),
+    ]  # fmt: skip
+    assert "accuracy of label, m version 1, is 0.8 in 100 labelled requests" in found[0].message
+    one = readings(replace(ACCURATE, subject="m:other"), performing(*rows))
+    assert one is not None
+    assert [each.subject for each in one] == ["m:other"]
+
+
+def test_of_few_labelled_requests_nothing_is_said() -> None:
+    (found,) = readings(ACCURATE, performing(how_right(0.1, requests=19))) or []
+    assert found.wrong is None
+
+
+def test_before_anybody_looked_it_cannot_be_told() -> None:
+    served = {"p": (deployment(1, side=Side.CHAMPION),)}
+    assert readings(ACCURATE, Facts(NOW, deployments=served, performance=lambda *_: None)) is None
+    assert readings(ACCURATE, Facts(NOW, performance=lambda *_: None)) == []

@@ -51,6 +51,12 @@ def test_all_may_be_stated() -> None:
         (SLOW | {"channels": ["../x"]}, "slow.channels"),
         ({"kind": "run_failed", "threshold": 1}, "slow.threshold"),
         ({"kind": "disk_low"}, "slow.kind"),
+        (SLOW | {"metric": "accuracy"}, "slow.metric"),
+        (SLOW | {"window_s": 90_000}, "slow.window_s"),
+        ({"kind": "performance", "threshold": 0.9}, "slow.metric"),
+        ({"kind": "performance", "metric": "beauty", "threshold": 0.9}, "slow.metric"),
+        ({"kind": "performance", "metric": "accuracy"}, "slow.threshold"),
+        ({"kind": "performance", "metric": "accuracy", "threshold": 0.9, "window_s": 3e6}, "slow.window_s"),
     ],
 )
 def test_what_cannot_stand_in_a_rule_is_named(stated: dict[str, Any], named: str) -> None:
@@ -58,6 +64,13 @@ def test_what_cannot_stand_in_a_rule_is_named(stated: dict[str, Any], named: str
         read_rule("slow", stated, "drilling")
     assert caught.value.fields["field"] == named
     assert caught.value.remedy
+
+
+def test_of_performance_a_metric_is_judged_over_days() -> None:
+    rule = read_rule("wrong", {"kind": "performance", "metric": "bias", "threshold": -0.5}, "drilling")
+    assert (rule.metric, rule.threshold, rule.window_s) == ("bias", -0.5, 7 * 86_400.0)
+    stated = {"kind": "performance", "metric": "mae", "threshold": 1, "window_s": 30 * 86_400}
+    assert read_rule("wrong", stated, "drilling").window_s == 30 * 86_400.0
 
 
 @pytest.mark.parametrize("name", ["", "Slow", "a b", "-a", "x" * 61, None, 3])

@@ -83,3 +83,16 @@ def test_it_looks_again_soon_where_much_is_due(
         clock[0] += housekeeping.SOON_S
         keeper.look()
         assert left(store) == remaining
+
+
+def test_ground_truths_are_kept_as_long_as_inferences(store: Store, add_project) -> None:
+    add_project("alpha", serving={"log_days": 2})
+    label = {"request_id": "r", "model": "", "output": "y", "truths": [1]}
+    store.ground_truths.put("alpha", [label, label | {"request_id": "new"}], "ann")
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE ground_truths SET logged_at = now() - interval '3 days' WHERE request_id = 'r'"
+        )
+    Housekeeping(store).look()
+    assert store.ground_truths.of_request("alpha", "r") == []
+    assert len(store.ground_truths.of_request("alpha", "new")) == 1
