@@ -19,13 +19,13 @@ _TIME = (
     r"(?P<date>\d{4}[-/]\d\d[-/]\d\d)[ T](?P<clock>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,6})\d*)?"
     r"(?: ?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)\b)?"
 )
-_LEVEL = r"(?P<level>DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)"
+_LEVEL = r"(?P<level>DEBUG|INFO|SUCC|WARN(?:ING)?|ERROR|CRITICAL|FATAL)"
 _HEADS = tuple(
     re.compile(form)
     for form in (
         # Postgres, by the log_line_prefix that its command sets.
         rf"{_TIME} [A-Z]* ?\[(?P<pid>\d+)\] (?P<level>[A-Z]+\d?):  ?(?P<message>.*)",
-        rf"{_TIME}\s+{_LEVEL}\s+(?:(?P<logger>[\w.]+(?::\d+)?)(?::| --) )?(?P<message>.*)",
+        rf"{_TIME}\s+{_LEVEL}:?\s+(?:(?P<logger>[\w.]+(?::\d+)?)(?::| --) )?(?P<message>.*)",
         rf"\[{_TIME} (?P<level>[DIWEF]) \d+ \d+\] (?:\([\w ]+\) )?(?:(?P<logger>\S+:\d+): )?(?P<message>.*)",
         rf"\[{_TIME}\] \[\d+\] \[{_LEVEL}\] (?P<message>.*)",
         rf"{_LEVEL}:\s+(?P<message>.*)",
@@ -33,8 +33,11 @@ _HEADS = tuple(
         rf"\[?{_TIME}\]?[:,]?\s+(?P<message>.+)",
     )
 )
-_DETAIL = re.compile(rf"{_TIME} [A-Z]* ?\[\d+\] (?:DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION|BACKTRACE):")
+_DETAIL = re.compile(
+    rf"{_TIME} [A-Z]* ?\[\d+\] (?P<rest>(?:DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION|BACKTRACE):.*)"
+)
 """What Postgres says further of the line before."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NAMES = {
     "D": LogLevel.DEBUG,
     "I": LogLevel.INFO,
@@ -43,6 +46,7 @@ _NAMES = {
     "F": LogLevel.CRITICAL,
     "LOG": LogLevel.INFO,
     "NOTICE": LogLevel.INFO,
+    "SUCC": LogLevel.INFO,
     "WARN": LogLevel.WARNING,
     "FATAL": LogLevel.CRITICAL,
     "PANIC": LogLevel.CRITICAL,
@@ -65,12 +69,14 @@ def records(service: str, lines: Iterable[str], known: datetime) -> Iterator[Log
     line."""
     head: LogLine | None = None
     more: list[str] = []
-    for text in lines:
+    for line in lines:
+        text = _COLOURS.sub("", line)
         found = _own(service, text)
         if found is None and (head is None or not _belongs(text, more)):
             found = _read(service, text, known)
         if found is None:
-            more.append(text)
+            detail = _DETAIL.match(text)
+            more.append(detail["rest"] if detail else text)
             continue
         if head is not None:
             yield _whole(head, more)
@@ -126,6 +132,8 @@ def _read(service: str, text: str, known: datetime) -> LogLine:
     message = told["message"]
     level = _NAMES.get(told.get("level") or "") or _guess(message)
     fields = {"pid": int(told["pid"])} if told.get("pid") else {}
+    if fields and told["level"] == "FATAL":  # Postgres' word for the end of one connection
+        level = LogLevel.ERROR
     time = _moment(told) or known
     return LogLine(time, service, level, message, logger=told.get("logger") or "", fields=fields)
 

@@ -43,7 +43,18 @@ def messages(folder: Path, count: int = 100, **wanted: str) -> list[str]:
     ("text", "level", "message"),
     [
         ("2026-11-27 11:00:00.123 UTC [77] LOG:  checkpoint starting", "info", "checkpoint starting"),
-        ("2026-11-27 11:00:00.123 UTC [77] FATAL:  no such role", "critical", "no such role"),
+        ("2026-11-27 11:00:00.123 UTC [77] FATAL:  no such role", "error", "no such role"),
+        ("2026-11-27 11:00:00.123 UTC [77] PANIC:  no room", "critical", "no room"),
+        (
+            "2026/11/27 11:00:00 INFO:     Application startup complete.",
+            "info",
+            "Application startup complete.",
+        ),
+        (
+            "2026-11-27 11:00:00,123\tSUCC scripts.py:9 -- \x1b[32mRay runtime started.\x1b[39m",
+            "info",
+            "Ray runtime started.",
+        ),
         ("2026/11/27 11:00:00 WARNING mlflow.store: slow query", "warning", "slow query"),
         ("2026-11-27 11:00:00,123\tINFO worker.py:1 -- Connected", "info", "Connected"),
         ("INFO:     Started server process", "info", "Started server process"),
@@ -79,6 +90,7 @@ def test_postgres_details_stay_with_their_line() -> None:
         "2026-11-27 11:00:00.1 UTC [7] DETAIL:  Key exists.",
     ]
     (found,) = records("postgres", text, NOW)
+    assert found.error == "DETAIL:  Key exists."
     assert "Key exists." in found.error
 
 
