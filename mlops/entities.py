@@ -468,6 +468,8 @@ class DriftJob:
     """The error's class."""
     has_page: bool = False
     """Whether Evidently's page of it is there: it comes some seconds after the rows."""
+    evidently: str = ""
+    """URL of it in Evidently's own UI; empty where that does not run, or does not have it."""
     reference_rows: int = 0
     current_rows: int = 0
     inferences: int = 0

@@ -25,6 +25,7 @@ SECRETS = (
     "ray_token",
     "replica_secret",
     "admin_token",
+    "evidently_secret",
     "session_key",
 )
 
@@ -222,6 +223,20 @@ class Installation:
     def gateway_url(self) -> str:
         """The gateway's URL."""
         return f"http://{LOOPBACK}:{self._port('gateway')}"
+
+    @property
+    def evidently_url(self) -> str:
+        """Where the gateway shows Evidently's UI; empty until a start has chosen its port."""
+        return self._url_of("evidently")
+
+    @property
+    def evidently_ui_url(self) -> str:
+        """Where Evidently's UI answers the gateway; empty until a start has chosen its port."""
+        return self._url_of("evidently_ui")
+
+    def _url_of(self, name: str) -> str:
+        port = self.ports().get(name)
+        return f"http://{LOOPBACK}:{port}" if port else ""
 
     @property
     def mlflow_url(self) -> str:

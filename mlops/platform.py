@@ -26,6 +26,7 @@ from mlops.entities import (
     LogLine,
     ProjectWorkspace,
     Run,
+    ServiceState,
     ServiceStatus,
     Side,
 )
@@ -36,9 +37,10 @@ from mlops.logs.query import LogQuery
 from mlops.logs.reading import LogFolder
 from mlops.monitoring.desk import AlertDesk
 from mlops.monitoring.drift_desk import DriftDesk
+from mlops.monitoring.evidently_client import EvidentlyClient
 from mlops.monitoring.performance_desk import PerformanceDesk
 from mlops.project import check_model_name, check_project_name
-from mlops.services.names import LOGS
+from mlops.services.names import EVIDENTLY, LOGS
 from mlops.services.record import read_records, with_records
 from mlops.services.status import read_status
 from mlops.serving.connections import Answer
@@ -72,6 +74,8 @@ class Addresses:
     """URL of the gateway, without a trailing slash."""
     mlflow: str = ""
     """URL of MLflow; empty where there is none."""
+    evidently: str = ""
+    """Where the gateway shows Evidently's UI, at an origin of its own; empty where it does not."""
 
 
 class Platform:
@@ -92,15 +96,17 @@ class Platform:
         drift_dir: Path | None = None,
         meter: Meter | None = None,
         logs: LogFolder | None = None,
+        evidently: EvidentlyClient | None = None,
     ) -> None:
         """`curves` reads the database of MLflow; None where MLflow is elsewhere. `drift_dir` is where the
         worker keeps pages of drift reports; None where there are none. `meter` reads this machine, and `logs`
-        are the services'; without them nothing is told of either."""
+        are the services'; without them nothing is told of either. `evidently` asks Evidently's UI."""
         self.addresses = addresses
         self.session_key = session_key
         self.traces = traces or Traces()
         self.alerts = AlertDesk(store)
         self.drift = DriftDesk(store, drift_dir)
+        self.evidently = evidently
         self.performance = PerformanceDesk(store)
         self._store = store
         self._router = router
@@ -129,7 +135,7 @@ class Platform:
             store,
             router,
             lambda: with_records(read_status(installation), read_records(installation)),
-            Addresses(installation.gateway_url, installation.mlflow_url),
+            Addresses(installation.gateway_url, installation.mlflow_url, installation.evidently_url),
             session_key=installation.secret("session_key"),
             admin_token=installation.secret("admin_token"),
             traces=traces,
@@ -137,6 +143,7 @@ class Platform:
             logs=LogFolder(installation.logs_dir),
             drift_dir=installation.drift_dir,
             meter=Meter(installation.root),
+            evidently=_evidently(installation),
         )
 
     # -- life -----------------------------------------------------------------------------------
@@ -160,6 +167,8 @@ class Platform:
         if self._preparing is not None:
             await asyncio.wait([self._preparing], timeout=_STOP_S)
         await self._router.stop()
+        if self.evidently is not None:
+            await self.evidently.close()
         await asyncio.to_thread(self.traces.close)
         self._store.close()
 
@@ -275,6 +284,10 @@ class Platform:
         """What this machine is and does, its disk as well; None where nothing reads it. It takes up to a
         second."""
         return None if self._meter is None else self._meter.read()
+
+    def evidently_answers(self) -> bool:
+        """Whether Evidently's UI runs, as somebody asked for it."""
+        return any(each.name == EVIDENTLY and each.state is ServiceState.HEALTHY for each in self._services())
 
     # -- changing -------------------------------------------------------------------------------
 
@@ -474,6 +487,11 @@ class _Callers:
             self._known.clear()
         self._known[digest] = (principal, now, now + self.FRESH_S)
         return principal
+
+
+def _evidently(installation: Installation) -> EvidentlyClient | None:
+    url = installation.evidently_ui_url
+    return EvidentlyClient(url, installation.secret("evidently_secret")) if url else None
 
 
 def _digest(token: str) -> bytes:

@@ -13,15 +13,16 @@ import pytest
 from mlops.config import MLOpsConfig
 from mlops.installation import Installation
 from mlops.services import control, postgres
+from tests.evidently_ui import evidently_ui
 from tests.servers import mlflow_accounts, mlflow_server
 
-__all__ = ["mlflow_accounts", "mlflow_server"]
+__all__ = ["evidently_ui", "mlflow_accounts", "mlflow_server"]
 
 # Records are compared as wholes; the sampling of hardware, which adds to them, has tests of its own.
 os.environ["MLOPS_HARDWARE_INTERVAL_S"] = "0"
 
 # Tests that share a server run in one test process, so that it is started once.
-_SHARED = ("stack", "ray_head", "mlflow_server", "alone")
+_SHARED = ("stack", "ray_head", "mlflow_server", "alone", "evidently_ui")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

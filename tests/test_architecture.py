@@ -57,6 +57,7 @@ def test_unknown_public_name_is_an_attribute_error() -> None:
         "import mlops.services.control",
         "import mlops.registration",
         "import mlops.monitoring.evidently",
+        "import mlops.monitoring.evidently_ui",
         "import mlops.worker.drift_job",
     ],
 )

@@ -91,6 +91,8 @@ def _say_how_it_went(job: DriftJob) -> None:
     )
     page = f"{installation().gateway_url}/api/projects/{job.project}/drift/{job.id}/page"
     say(f"Evidently's page, in some seconds: {page} (`efficientai-toolkit mlops:dashboard` logs in)")
+    if job.evidently:
+        say(f"Evidently: {job.evidently}")
 
 
 def _client(project: str | None) -> MLOpsClient:

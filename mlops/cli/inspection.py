@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops.cli.browsing import open_page
 from mlops.cli.context import admin_gateway, installation
 from mlops.cli.output import Json, age, emit, emit_table, say
 from mlops.entities import Availability, ServiceState, ServiceStatus
@@ -136,25 +136,7 @@ def dashboard(
     url = admin_gateway().ticket()
     emit({"url": url}, as_json, url)
     if open_browser and not as_json:
-        _show(url, installation().run_dir / "dashboard.html")
-
-
-def _show(url: str, page: Path) -> None:
-    """Open `url` in the browser by way of a private page that leads on to it: every user of the machine
-    can read a browser's arguments, and whoever holds the ticket is let in."""
-    import html
-    import webbrowser
-
-    from mlops.installation import write_private
-
-    target = html.escape(url)
-    lines = (
-        '<!doctype html><meta charset="utf-8"><title>Dashboard</title>',
-        '<meta name="referrer" content="no-referrer">',
-        f'<meta http-equiv="refresh" content="0;url={target}"><a href="{target}">Dashboard</a>',
-    )
-    write_private(page, "\n".join(lines), durable=False)
-    webbrowser.open(page.as_uri())
+        open_page(url, installation().run_dir / "dashboard.html", "Dashboard")
 
 
 COMMANDS = {

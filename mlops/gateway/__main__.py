@@ -55,11 +55,21 @@ def main() -> int:
         timeout_graceful_shutdown=DRAIN_S,
     )
     # Not by uvicorn's `fd`: it takes the socket for a Unix one, without TCP_NODELAY and callers' addresses.
-    sockets = None if inherited is None else [socket.socket(fileno=inherited)]
+    door = settings.bind_socket() if inherited is None else socket.socket(fileno=inherited)
     log.info("the gateway runs", extra={"event": "gateway.running", "address": platform.addresses.gateway})
-    GatewayServer(settings).run(sockets)
+    GatewayServer(settings).run([door, *_second_door(platform.addresses.evidently)])
     log.info("the gateway stops", extra={"event": "gateway.stopped"})
     return 0
+
+
+def _second_door(url: str) -> list[socket.socket]:
+    """Where Evidently's UI is shown; none where a port was not chosen, or has become another program's: the
+    gateway does not wait for that."""
+    try:
+        return [socket.create_server((LOOPBACK, port))] if (port := urlsplit(url).port) else []
+    except OSError as error:
+        log.warning("Evidently's UI cannot be shown at %s: %s", url, error)
+        return []
 
 
 def _allow_many_connections() -> None:

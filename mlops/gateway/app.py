@@ -14,11 +14,13 @@ from mlops.gateway.auth import Authentication, project_within_reach
 from mlops.gateway.bodies import BodyLimit
 from mlops.gateway.door import Door
 from mlops.gateway.errors import add_error_handlers
+from mlops.gateway.evidently.origin import EvidentlyOrigin
 from mlops.gateway.origins import OriginCheck
 from mlops.gateway.responses import Responses
 from mlops.gateway.routes.alerts import alert_routes
 from mlops.gateway.routes.deployments import deployment_routes
 from mlops.gateway.routes.drift import drift_routes
+from mlops.gateway.routes.evidently import evidently_routes
 from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
 from mlops.gateway.routes.logs import log_routes
@@ -59,6 +61,12 @@ def create_app(platform: Platform) -> FastAPI:
             Middleware(OriginCheck, host=urlsplit(platform.addresses.gateway).hostname or ""),
             Middleware(Authentication, platform=platform, sessions=sessions),
             Middleware(BodyLimit),
+            Middleware(
+                EvidentlyOrigin,
+                url=platform.addresses.evidently,
+                gateway=platform.addresses.gateway,
+                client=platform.evidently,
+            ),
         ],
     )
     add_error_handlers(app)
@@ -74,6 +82,7 @@ def create_app(platform: Platform) -> FastAPI:
         alert_routes(platform),
         log_routes(platform),
         drift_routes(platform),
+        evidently_routes(platform, pages),
         performance_routes(platform),
         metrics_routes(platform),
         login_routes(platform, pages, sessions, Tickets()),

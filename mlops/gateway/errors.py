@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from mlops import errors
@@ -77,7 +78,7 @@ def unexpected_response(request_id: str) -> JSONResponse:
     )
 
 
-def add_error_handlers(app: FastAPI) -> None:
+def add_error_handlers(app: Starlette) -> None:
     """Give every error of a route the one shape."""
     app.add_exception_handler(CallerGone, _caller_gone)
     app.add_exception_handler(errors.MLOpsError, _platform_error)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mlops.entities import DriftReport
+from mlops.entities import DriftJob, DriftReport
 from mlops.errors import InvalidInput
 from mlops.monitoring.sample import Sample
 
@@ -42,6 +42,17 @@ class DriftSettings:
             raise InvalidInput("least_rows", self.least_rows, "is less than 2", remedy="Use 30.")
 
 
+class Drawing(Protocol):
+    """A report as people look at it. What is written is there whole, or not at all; both raise `OSError` when
+    they cannot write."""
+
+    def write_page(self, page: Path) -> None:
+        """Write an HTML page."""
+
+    def add_to(self, workspace: Path, job: DriftJob) -> None:
+        """Add it to the folder of which the tool's own UI shows reports over time, as that of `job`."""
+
+
 class DriftMonitor(Protocol):
     """Judges a window against a reference."""
 
@@ -55,6 +66,5 @@ class DriftMonitor(Protocol):
         column's values, and not on the order of the rows.
         """
 
-    def draw(self, reference: Sample, current: Sample, report: DriftReport, page: Path) -> None:
-        """Write an HTML page for people of what `report` said of the two; whole, or not at all. Raises
-        `OSError` when it cannot be written."""
+    def draw(self, reference: Sample, current: Sample, report: DriftReport) -> Drawing:
+        """Draw what `report` said of the two, for people."""

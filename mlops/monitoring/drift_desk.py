@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mlops.entities import DeploymentState, DriftJob, Side
+from mlops.entities import DeploymentState, DriftJob, JobState, Side
 from mlops.errors import DeploymentNotFound, DriftReportNotFound, InvalidInput, ProjectNotFound
 from mlops.monitoring.drift_files import page_of
+from mlops.monitoring.evidently_files import snapshot_of, workspace_of
 from mlops.project import check_model_name, check_project_name
 from mlops.store.store import Store
 
@@ -68,6 +69,12 @@ class DriftDesk:
         if page is None or not job.has_page or not page.is_file():
             raise DriftReportNotFound(number, "page of a drift report")
         return page
+
+    def is_in_evidently(self, job: DriftJob) -> bool:
+        """Whether its snapshot is in Evidently's workspace, or about to be."""
+        if self._folder is None or job.state is not JobState.DONE:
+            return False
+        return not job.has_page or snapshot_of(workspace_of(self._folder), job.project, job.id).exists()
 
     def latest(
         self, project: str | None = None, model: str | None = None, *, count: int = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from mlops.monitoring.evidently_files import forget_snapshots, workspace_of
 from mlops.store.drift import Drift
 
 
@@ -24,3 +25,4 @@ def forget(folder: Path, drift: Drift) -> None:
     found = {int(each.name): each for each in reports.glob("[0-9]*") if each.name.isdecimal()}
     for number in drift.gone(found):
         shutil.rmtree(found[number], ignore_errors=True)
+    forget_snapshots(workspace_of(folder), drift)

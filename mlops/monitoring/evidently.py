@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops.entities import ColumnDrift, ColumnKind, DriftCheck, DriftReport
-from mlops.monitoring import distances
-from mlops.monitoring.base import DriftMonitor, DriftSettings
+from mlops.entities import ColumnDrift, ColumnKind, DriftCheck, DriftJob, DriftReport
+from mlops.monitoring import distances, evidently_workspace
+from mlops.monitoring.base import Drawing, DriftMonitor, DriftSettings
 from mlops.monitoring.distances import Array
 from mlops.monitoring.files import replacing
 from mlops.monitoring.judging import judge, numbers, pairs
@@ -48,10 +48,27 @@ class EvidentlyMonitor:
         """See `DriftMonitor`."""
         return judge(reference, current, settings)
 
-    def draw(self, reference: Sample, current: Sample, report: DriftReport, page: Path) -> None:
+    def draw(self, reference: Sample, current: Sample, report: DriftReport) -> Drawing:
         """See `DriftMonitor`."""
+        return EvidentlyDrawing(snapshot(drawn(reference, current, report)), report)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidentlyDrawing:
+    """Evidently's snapshot of a report. Columns that it cannot draw, as of numbers that differ in their last
+    digit alone, are left out of it; the rows have them all the same."""
+
+    snapshot: Any
+    report: DriftReport
+
+    def write_page(self, page: Path) -> None:
+        """See `Drawing`."""
         with replacing(page) as part:
-            part.write_text(html(drawn(reference, current, report)), encoding="utf-8")
+            part.write_text(self.snapshot.get_html_str(as_iframe=False), encoding="utf-8")
+
+    def add_to(self, workspace: Path, job: DriftJob) -> None:
+        """See `Drawing`."""
+        evidently_workspace.add(workspace, self.snapshot, job, self.report)
 
 
 def drawn(reference: Sample, current: Sample, report: DriftReport) -> list[DrawnColumn]:
@@ -86,13 +103,6 @@ def _shown(text: str) -> str:
     """Evidently writes names and categories into the page's script as they are, and callers of the endpoint
     choose the categories: nothing of them may look like a tag."""
     return text.replace("<", "‹").replace(">", "›")
-
-
-def html(columns: Sequence[DrawnColumn]) -> str:
-    """Evidently's page of the columns. Those that it cannot draw, as of numbers that differ in their last
-    digit alone, are left out of it; the rows have them all the same."""
-    text: str = snapshot(columns).get_html_str(as_iframe=False)
-    return text
 
 
 def snapshot(columns: Sequence[DrawnColumn]) -> Any:
@@ -173,3 +183,4 @@ def _js(reference: Any, current: Any, _: Any, threshold: float) -> tuple[float, 
 
 if TYPE_CHECKING:
     _conforms: type[DriftMonitor] = EvidentlyMonitor
+    _draws: type[Drawing] = EvidentlyDrawing

@@ -37,6 +37,9 @@ class Service:
     listen_port: int = 0
     """A port on loopback that the supervisor opens itself and hands on, as `--fd=<number>` of the command:
     while the service is replaced its callers wait in that socket's queue, and none is turned away."""
+    wanted: Callable[[], bool] | None = None
+    """Whether it shall run now, looked at again and again; None for always. While it shall not it is no part
+    of the stack: nobody waits for it, or is told of it. No other service comes after such a one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import psycopg
 
 from mlops.installation import LOOPBACK, Installation
-from mlops.services import mlflow, postgres, ray
+from mlops.services import evidently, mlflow, postgres, ray
 from mlops.services.base import External, Service
 from mlops.services.probes import heartbeat_probe, http_probe, http_problem
 
-_PORTS = ("gateway", "postgres", "mlflow", "ray", "ray_agent")
+_PORTS = ("gateway", "postgres", "mlflow", "ray", "ray_agent", "evidently", "evidently_ui")
 
 
 def services(installation: Installation) -> list[Service]:
@@ -30,6 +30,7 @@ def services(installation: Installation) -> list[Service]:
     after_database = () if config.database_url else ("postgres",)
     found.append(_worker(installation, after_database))
     found.append(_gateway(ports["gateway"], after_database))
+    found.append(evidently.service(installation, ports["evidently_ui"]))
     return found
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -20,14 +20,15 @@ from mlops.errors import InvalidInput, ServiceStartFailed, ServiceUnavailable
 from mlops.installation import Installation
 from mlops.logs.files import LogFile
 from mlops.logs.reading import LogFolder
-from mlops.services import catalog, postgres, processes
-from mlops.services.names import SERVICES
+from mlops.services import catalog, evidently, postgres, processes
+from mlops.services.names import EVIDENTLY, SERVICES
 from mlops.services.status import read_status, status_file, supervisor_pid
 
 Progress = Callable[[Sequence[ServiceStatus]], None]
 HEALTHY = (ServiceState.HEALTHY, ServiceState.EXTERNAL)
 
 _POLL_S = 0.05
+_STOP_S = 30.0
 _GIVE_UP_AFTER = 3
 """Deaths of one service while starting, after which waiting longer is pointless."""
 
@@ -41,7 +42,8 @@ def set_up(installation: Installation) -> None:
 
 
 def start(installation: Installation, progress: Progress = lambda _: None) -> list[ServiceStatus]:
-    """Start what does not run, wait until every service answers, and return their states.
+    """Start what does not run, wait until every service answers, and return their states; one on request is
+    not waited for.
 
     A second start at the same time waits for the first. What a killed supervisor left is ended first,
     so nothing runs twice. Raises `ServiceStartFailed` naming the service and the end of its log,
@@ -56,7 +58,31 @@ def start(installation: Installation, progress: Progress = lambda _: None) -> li
                 postgres.create_databases(installation.database_url)
             catalog.services(installation)  # so that a bad setting is told here, not in a log
             _launch(installation)
-    return _wait_healthy(installation, progress)
+    return _wait_healthy(installation, progress, SERVICES)
+
+
+def start_evidently(installation: Installation, progress: Progress = lambda _: None) -> None:
+    """Have Evidently's UI run, and wait until it answers. Raises `ServiceUnavailable` where the stack does
+    not run, `ServiceStartFailed`."""
+    if supervisor_pid(installation) is None:
+        raise ServiceUnavailable("the stack")
+    evidently.want(installation)
+    try:
+        _wait_healthy(installation, progress, (EVIDENTLY,))
+    except ServiceStartFailed:
+        evidently.want_no_more(installation)
+        raise
+
+
+def stop_evidently(installation: Installation) -> bool:
+    """Have Evidently's UI end, and wait until it has; returns whether it was wanted."""
+    was = evidently.want_no_more(installation)
+    deadline = time.monotonic() + _STOP_S
+    while supervisor_pid(installation) is not None and processes.marked(installation.root, EVIDENTLY):
+        if time.monotonic() > deadline:
+            raise ServiceUnavailable(EVIDENTLY, "its process does not end")
+        time.sleep(_POLL_S)
+    return was
 
 
 def stop(installation: Installation, timeout_s: float = 30.0) -> bool:
@@ -67,6 +93,7 @@ def stop(installation: Installation, timeout_s: float = 30.0) -> bool:
             # What the supervisor cannot end in time is ended below.
             processes.end([psutil.Process(pid)], stop_signal=signal.SIGTERM, grace_s=timeout_s - 5.0)
     left = processes.end_all(installation.root)
+    evidently.want_no_more(installation)
     status_file(installation).unlink(missing_ok=True)
     if installation.is_prepared:
         shutil.rmtree(installation.short_dir(), ignore_errors=True)
@@ -76,7 +103,7 @@ def stop(installation: Installation, timeout_s: float = 30.0) -> bool:
 def restart_service(installation: Installation, name: str, progress: Progress = lambda _: None) -> None:
     """End one service by its stop signal; the supervisor brings it back. Raises `InvalidInput` for an
     unknown name, `ServiceUnavailable` when nothing runs."""
-    if name not in SERVICES:
+    if name not in (*SERVICES, EVIDENTLY):
         raise InvalidInput("service", name, "is not a service", remedy=f"Use one of: {', '.join(SERVICES)}.")
     before = next((seen for seen in read_status(installation) if seen.name == name), None)
     if before is None or before.pid is None:
@@ -107,15 +134,17 @@ def _launch(installation: Installation) -> None:
         )
 
 
-def _wait_healthy(installation: Installation, progress: Progress) -> list[ServiceStatus]:
+def _wait_healthy(
+    installation: Installation, progress: Progress, names: Collection[str]
+) -> list[ServiceStatus]:
     deadline = time.monotonic() + installation.config.start_timeout_s
     born = time.monotonic()
     deaths_before: dict[str, int] = {}
     while True:
         statuses = read_status(installation)
         progress(statuses)
-        waiting = [status for status in statuses if status.state not in HEALTHY]
-        if not waiting:
+        waiting = [each for each in statuses if each.name in names and each.state not in HEALTHY]
+        if not waiting and {each.name for each in statuses} >= set(names):
             return statuses
         if supervisor_pid(installation) is None and time.monotonic() - born > 10.0:
             raise _failure(installation, "supervisor", "it has ended")
@@ -124,8 +153,9 @@ def _wait_healthy(installation: Installation, progress: Progress) -> list[Servic
             if status.state is ServiceState.UNHEALTHY and deaths >= _GIVE_UP_AFTER:
                 raise _failure(installation, status.name, status.detail)
         if time.monotonic() > deadline:
-            names = ", ".join(f"{status.name} ({status.detail or status.state})" for status in waiting)
-            raise _failure(installation, waiting[0].name, f"not healthy in time: {names}")
+            late = ", ".join(f"{status.name} ({status.detail or status.state})" for status in waiting)
+            name = waiting[0].name if waiting else next(iter(names))
+            raise _failure(installation, name, f"not healthy in time: {late or name}")
         time.sleep(_POLL_S)
 
 

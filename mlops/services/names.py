@@ -2,5 +2,8 @@
 
 SERVICES = ("postgres", "mlflow", "ray", "worker", "gateway")
 
-LOGS = (*SERVICES, "replicas", "supervisor")
+EVIDENTLY = "evidently"
+"""Evidently's UI, which runs while somebody wants it."""
+
+LOGS = (*SERVICES, EVIDENTLY, "replicas", "supervisor")
 """Whose logs there are: the services', the one that all replicas share, and the supervisor's."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -30,6 +31,7 @@ from mlops.logs.reading import LogFolder
 from mlops.services import processes
 from mlops.services.base import External, Service
 from mlops.services.observing import Observer, answers
+from mlops.services.on_request import OnRequest
 
 _T = TypeVar("_T")
 
@@ -65,12 +67,18 @@ class Supervisor:
         self._observer = observer
         self._executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="probe")
         ready = {service.name: asyncio.Event() for service in services}
+
+        def keeper(service: Service) -> _Keeper:
+            return _Keeper(service, home, ready, self._executor, logs, environment, observer)
+
         self._keepers = [
-            _Keeper(service, home, ready, self._executor, logs, environment, observer) for service in services
+            keeper(service) if service.wanted is None else OnRequest(service.wanted, partial(keeper, service))
+            for service in services
         ]
+        self._names = [service.name for service in services]
         self._logs = logs
         watches = [_Watch(external, self._executor, observer) for external in externals]
-        self._parts: list[_Keeper | _Watch] = [*self._keepers, *watches]
+        self._parts: list[_Keeper | OnRequest | _Watch] = [*self._keepers, *watches]
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; leaves no process behind."""
@@ -102,7 +110,7 @@ class Supervisor:
 
     async def _report(self) -> None:
         while True:
-            statuses = [part.status for part in self._parts]
+            statuses = [status for part in self._parts if (status := part.status) is not None]
             # A full disk must not end what runs; a line in the log would need the same disk.
             with contextlib.suppress(OSError):
                 write_status(self._status_file, statuses)
@@ -114,8 +122,8 @@ class Supervisor:
         # Only of programs of others: a process of ours does it itself, earlier and without losing a line.
         loop = asyncio.get_running_loop()
         while True:
-            for keeper in self._keepers:
-                await loop.run_in_executor(self._executor, _bound, LogFile(self._logs / f"{keeper.name}.log"))
+            for name in self._names:
+                await loop.run_in_executor(self._executor, _bound, LogFile(self._logs / f"{name}.log"))
             await asyncio.sleep(BOUND_LOGS_S)
 
 

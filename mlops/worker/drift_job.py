@@ -2,7 +2,7 @@
 loaded there, never in the resident worker.
 
 `python -m mlops.worker.drift_job` is that process. The rows are in the database first, so that what they find
-is told some seconds before Evidently has drawn its page.
+is told some seconds before Evidently has drawn its page, and what comes after cannot take them back.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from mlops.installation import Installation
 from mlops.monitoring.base import DriftSettings
 from mlops.monitoring.drift_files import page_of, reference_of
 from mlops.monitoring.evidently import EvidentlyMonitor
+from mlops.monitoring.evidently_files import workspace_of
 from mlops.monitoring.files import replacing
 from mlops.monitoring.sample import MOST_ROWS, Sample
 from mlops.project import Monitoring
@@ -53,6 +54,7 @@ def main() -> int:
     """The process: limit itself, make the report, and tell that it did or why not."""
     order = DriftOrder(**read_order())
     os.nice(_NICE)
+    os.umask(0o077)  # what it writes sums up data that callers sent
     limit_memory(order.memory_mb)
     try:
         make(order)
@@ -70,7 +72,7 @@ def main() -> int:
 
 
 def make(order: DriftOrder) -> None:
-    """Judge the job's window, keep the rows, then draw the page.
+    """Judge the job's window, keep the rows, then draw the page, and add it to Evidently's workspace.
 
     Raises `ReferenceNotFound` where the version was registered without one, `SampleUnreadable`,
     `ServiceUnavailable`, `DriftReportNotFound` for a job that is gone.
@@ -85,8 +87,10 @@ def make(order: DriftOrder) -> None:
         monitor = EvidentlyMonitor()
         report = monitor.report(reference, current, settings)
         store.drift.done(job.id, report)
-        monitor.draw(reference, current, report, page_of(installation.drift_dir, job.id))
+        drawing = monitor.draw(reference, current, report)
+        drawing.write_page(page_of(installation.drift_dir, job.id))
         store.drift.paged(job.id)
+        drawing.add_to(workspace_of(installation.drift_dir), job)
     finally:
         store.close()
 

@@ -69,8 +69,21 @@ class Stack:
         try:
             seen = json.loads((self.home / "status.json").read_text())
         except OSError:
-            return {"state": "none", "pid": None, "restarts": 0, "detail": ""}
-        return next(row for row in seen["services"] if row["name"] == name)
+            seen = {"services": []}
+        none = {"state": "none", "pid": None, "restarts": 0, "detail": ""}
+        return next((row for row in seen["services"] if row["name"] == name), none)
+
+    def names(self) -> list[str]:
+        try:
+            return [row["name"] for row in json.loads((self.home / "status.json").read_text())["services"]]
+        except OSError:
+            return []
+
+    async def until_names(self, names: list[str], seconds: float = 15) -> None:
+        deadline = time.monotonic() + seconds
+        while self.names() != names:
+            assert time.monotonic() < deadline, self.names()
+            await asyncio.sleep(0.02)
 
     async def until(
         self, name: str, condition: Callable[[dict[str, object]], bool], seconds: float = 15
@@ -307,5 +320,49 @@ def test_status_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
         assert not task.done()
         stop.set()
         await task
+
+    run(test)
+
+
+def test_a_service_on_request_runs_while_it_is_wanted_and_is_no_part_of_the_stack_else(
+    tmp_path: Path,
+) -> None:
+    async def test() -> None:
+        port, wanted = free_port(), tmp_path / "wanted"
+        on_request = server("extra", port, wanted=wanted.exists)
+        async with supervised(tmp_path, server("web", free_port()), on_request) as stack:
+            await stack.healthy("web")
+            assert stack.names() == ["web"]
+            wanted.touch()
+            await stack.until_names(["web", "extra"])
+            pid = (await stack.healthy("extra"))["pid"]
+            assert isinstance(pid, int)
+            os.kill(pid, signal.SIGKILL)
+            assert (await stack.restarted("extra"))["pid"] != pid
+            wanted.unlink()
+            await stack.until_names(["web"])
+            assert processes.marked(tmp_path, "extra") == []
+            assert stack.state("web")["restarts"] == 0
+            wanted.touch()
+            await stack.until_names(["web", "extra"])
+            assert (await stack.healthy("extra"))["restarts"] == 0, "another request counts anew"
+
+    run(test)
+    seen = [json.loads(path.read_text()) for path in (tmp_path / "probes").glob("*.json")]
+    restarts = [each["service"] for span in seen for each in span["restarts"]]
+    assert restarts == ["extra"], "that it is wanted no more is no restart"
+
+
+def test_what_nobody_wants_any_more_while_it_starts_is_ended(tmp_path: Path) -> None:
+    async def test() -> None:
+        wanted = tmp_path / "wanted"
+        wanted.touch()
+        deaf = Service("deaf", [sys.executable, "-c", "import time; time.sleep(600)"], lambda _: "deaf",
+                       wanted=wanted.exists)  # fmt: skip
+        async with supervised(tmp_path, deaf) as stack:
+            await stack.until("deaf", lambda seen: seen["pid"] is not None)
+            wanted.unlink()
+            await stack.until_names([])
+            assert processes.marked(tmp_path) == []
 
     run(test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlops.entities import DriftJob
 from mlops.gateway.auth import Caller
+from mlops.monitoring.evidently_files import page_in_ui
 from mlops.platform import Platform
 
 Number = Annotated[int, Path(ge=1, lt=2**63)]
@@ -53,8 +55,11 @@ def drift_routes(platform: Platform) -> APIRouter:
 
     @routes.get("/{number}")
     def one(project: str, number: Number) -> DriftJob:
-        """One with all its rows."""
-        return desk.get(number, project)
+        """One with all its rows, and where Evidently's UI shows it while that runs."""
+        job = desk.get(number, project)
+        if not (platform.evidently_answers() and desk.is_in_evidently(job)):
+            return job
+        return replace(job, evidently=f"{platform.addresses.gateway}/evidently{page_in_ui(project, number)}")
 
     @routes.get("/{number}/page", response_class=FileResponse)
     def page(project: str, number: Number) -> Any:

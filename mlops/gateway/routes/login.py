@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import logging
 import re
 import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 
 from mlops.dashboard.pages import Pages
 from mlops.errors import Forbidden, ServiceUnavailable, Unauthorized
 from mlops.gateway.auth import Caller, identify_token
 from mlops.gateway.failures import Refusals
+from mlops.gateway.onward import Onward
 from mlops.gateway.sessions import Sessions
 from mlops.gateway.tickets import Tickets
 from mlops.platform import Platform
@@ -49,7 +49,7 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
             refusals.tell(request.scope)
             problem = "That link has been used or is older than a minute. Run mlops:dashboard again."
             return _form(request, problem, next, 401)
-        return _enter(principal, _Onward(_own(next)))
+        return _enter(principal, Onward(_own(next)))
 
     @routes.post("/login", include_in_schema=False)
     async def log_in(
@@ -93,21 +93,6 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
         return response
 
     return routes
-
-
-class _Onward(HTMLResponse):
-    """A page that leads on to `path` by itself.
-
-    A link may be followed from a file or from another site. Browsers send no SameSite=Strict cookie along
-    a redirect that began there, not even the one just set; from a page of ours they do.
-    """
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            '<!doctype html><title>Logged in</title><link rel="icon" href="/static/icon.svg">'
-            f'<a href="{html.escape(path)}">Go on</a>',
-            headers={"Refresh": f"0; url={path}"},
-        )
 
 
 def _own(path: str) -> str:

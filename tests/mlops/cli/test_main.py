@@ -60,7 +60,7 @@ def test_commands_are_these() -> None:
         *("mlops:dvc-add", "mlops:dvc-push", "mlops:dvc-pull", "mlops:dvc-status", "mlops:dvc-checkout"),
         *("mlops:gc", "mlops:lineage"),
         *("mlops:hardware", "mlops:ane-report"),
-        *("mlops:sync", "mlops:drift"),
+        *("mlops:sync", "mlops:drift", "mlops:evidently", "mlops:performance"),
     }
 
 

@@ -59,7 +59,8 @@ def test_evidently_says_of_each_column_what_the_rows_say() -> None:
 
 def draw(reference: Sample, current: Sample, page: Path) -> None:
     monitor = EvidentlyMonitor()
-    monitor.draw(reference, current, monitor.report(reference, current, DriftSettings()), page)
+    report = monitor.report(reference, current, DriftSettings())
+    monitor.draw(reference, current, report).write_page(page)
 
 
 def test_the_page_is_evidentlys_and_whole(tmp_path: Path) -> None:

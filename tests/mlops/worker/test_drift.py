@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +20,7 @@ from mlops.entities import DriftJob, DriftTrigger, JobState
 from mlops.errors import ReferenceNotFound
 from mlops.installation import Installation
 from mlops.monitoring.drift_files import forget, page_of, reference_of
+from mlops.monitoring.evidently_files import forget_snapshots, snapshot_of, workspace_of
 from mlops.monitoring.sample import Sample
 from mlops.store.store import Store
 from mlops.worker.drift import DriftReports, ask_for_what_is_due
@@ -126,8 +130,12 @@ def ended(job: DriftJob) -> bool:
 
 
 def children() -> list[psutil.Process]:
-    found = psutil.Process().children(recursive=True)
-    return [each for each in found if "mlops.worker.drift_job" in each.cmdline()]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "mlops.worker.drift_job" in each.cmdline():
+                found.append(each)
+    return found
 
 
 @pytest.mark.usefixtures("served")
@@ -159,11 +167,56 @@ def test_a_report_has_rows_and_then_a_page(
     assert reference_of(folder, "alpha", "depth", 3).is_file(), "it is brought once"
     again = ask(store)
     assert until(store, again.id, ended).state is JobState.DONE
+    snapshot = snapshot_of(workspace_of(folder), "alpha", job.id)
+    until(store, again.id, lambda _: snapshot_of(workspace_of(folder), "alpha", again.id).is_file())
+    for path in (*snapshot.parents[1].rglob("*"), snapshot.parents[1]):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
     forget(folder, store.drift)
     assert page_of(folder, job.id).is_file()
+    assert snapshot.is_file()
     store.projects.remove("alpha")
     forget(folder, store.drift)
+    assert not snapshot.exists()
     assert not page_of(folder, job.id).parent.exists(), "with its project"
+
+
+@pytest.mark.usefixtures("served")
+def test_a_workspace_that_cannot_be_written_takes_neither_rows_nor_page(
+    store: Store,
+    infer: Callable[..., None],
+    work: Callable[..., DriftReports],
+    database_installation: Installation,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    infer(100)
+    folder = workspace_of(database_installation.drift_dir)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.write_text("in the way")
+    try:
+        asked = ask(store)
+        work()
+        job = until(store, asked.id, lambda job: job.has_page and f"report {job.id} of" in caplog.text)
+        assert job.state is JobState.DONE
+        assert page_of(database_installation.drift_dir, job.id).is_file()
+        assert "workspace" in caplog.text
+    finally:
+        folder.unlink()
+
+
+@pytest.mark.usefixtures("served")
+def test_of_a_project_the_newest_snapshots_are_kept(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlops.monitoring.evidently_files.MOST_SNAPSHOTS", 2)
+    numbers = [ask(store).id for _ in range(3)]
+    paths = [snapshot_of(tmp_path, "alpha", number) for number in numbers]
+    paths[0].parent.mkdir(parents=True)
+    foreign = paths[0].with_name("11111111-1111-4111-8111-111111111111.json")
+    for path in (*paths, foreign, paths[0].with_name("notes.json")):
+        path.touch()
+    forget_snapshots(tmp_path, store.drift)
+    assert [path.exists() for path in paths] == [False, True, True]
+    assert foreign.exists(), "what we did not write is left alone"
 
 
 @pytest.mark.usefixtures("served")

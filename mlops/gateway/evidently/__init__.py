@@ -1,0 +1,1 @@
+"""Evidently's own UI, shown by the gateway at an origin of its own."""
