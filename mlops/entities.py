@@ -470,6 +470,9 @@ class DriftJob:
     """Whether Evidently's page of it is there: it comes some seconds after the rows."""
     evidently: str = ""
     """URL of it in Evidently's own UI; empty where that does not run, or does not have it."""
+    has_performance: bool = False
+    """Whether there is Evidently's page of how right the version was: it takes ground truths of the
+    window."""
     reference_rows: int = 0
     current_rows: int = 0
     inferences: int = 0

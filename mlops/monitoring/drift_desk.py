@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mlops.entities import DeploymentState, DriftJob, JobState, Side
 from mlops.errors import DeploymentNotFound, DriftReportNotFound, InvalidInput, ProjectNotFound
-from mlops.monitoring.drift_files import page_of
+from mlops.monitoring.drift_files import page_of, performance_page_of
 from mlops.monitoring.evidently_files import snapshot_of, workspace_of
 from mlops.project import check_model_name, check_project_name
 from mlops.store.store import Store
@@ -65,9 +66,19 @@ class DriftDesk:
     def page(self, number: int, project: str | None = None) -> Path:
         """Evidently's page of it. Raises `DriftReportNotFound`, also while there is none yet."""
         job = self._store.drift.get(number, project)
-        page = None if self._folder is None else page_of(self._folder, job.id)
-        if page is None or not job.has_page or not page.is_file():
-            raise DriftReportNotFound(number, "page of a drift report")
+        return self._existing(job.has_page, page_of, number, "page of a drift report")
+
+    def performance_page(self, number: int, project: str | None = None) -> Path:
+        """Evidently's page of how right the version was in the report's window. Raises `DriftReportNotFound`,
+        also where too few ground truths had come."""
+        job = self._store.drift.get(number, project)
+        what = "performance page of a drift report"
+        return self._existing(job.has_performance, performance_page_of, number, what)
+
+    def _existing(self, has: bool, path_of: Callable[[Path, int], Path], number: int, what: str) -> Path:
+        page = None if self._folder is None or not has else path_of(self._folder, number)
+        if page is None or not page.is_file():
+            raise DriftReportNotFound(number, what)
         return page
 
     def is_in_evidently(self, job: DriftJob) -> bool:

@@ -14,6 +14,11 @@ def page_of(folder: Path, number: int) -> Path:
     return folder / "reports" / str(number) / "report.html"
 
 
+def performance_page_of(folder: Path, number: int) -> Path:
+    """Evidently's page of how right the version was in the report's window."""
+    return page_of(folder, number).with_name("performance.html")
+
+
 def reference_of(folder: Path, project: str, model: str, version: int) -> Path:
     """The copy of a model version's reference: it never changes."""
     return folder / "references" / project / model / f"{version}.parquet"

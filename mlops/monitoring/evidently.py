@@ -23,6 +23,7 @@ from mlops.entities import ColumnDrift, ColumnKind, DriftCheck, DriftJob, DriftR
 from mlops.monitoring import distances, evidently_workspace
 from mlops.monitoring.base import Drawing, DriftMonitor, DriftSettings
 from mlops.monitoring.distances import Array
+from mlops.monitoring.evidently_workspace import DRIFTED_SHARE, INFERENCES
 from mlops.monitoring.files import replacing
 from mlops.monitoring.judging import judge, numbers, pairs
 from mlops.monitoring.sample import Sample, SampledColumn
@@ -68,7 +69,8 @@ class EvidentlyDrawing:
 
     def add_to(self, workspace: Path, job: DriftJob) -> None:
         """See `Drawing`."""
-        evidently_workspace.add(workspace, self.snapshot, job, self.report)
+        figures = {DRIFTED_SHARE: self.report.share, INFERENCES: float(self.report.inferences)}
+        evidently_workspace.add(workspace, self.snapshot, job, figures)
 
 
 def drawn(reference: Sample, current: Sample, report: DriftReport) -> list[DrawnColumn]:
@@ -89,17 +91,17 @@ def drawn(reference: Sample, current: Sample, report: DriftReport) -> list[Drawn
 
 
 def _drawn(row: ColumnDrift, reference: SampledColumn, current: SampledColumn) -> DrawnColumn:
-    name, threshold = _shown(f"{row.side}: {row.column}"), row.threshold or 0.0
+    name, threshold = shown(f"{row.side}: {row.column}"), row.threshold or 0.0
     if row.kind is not ColumnKind.CATEGORICAL:
         of_length = " (length)" if row.kind is ColumnKind.TEXT else ""
         return DrawnColumn(name + of_length, _KS, threshold, numbers(reference), numbers(current))
     first, second = reference.labels(), current.labels()
     kept = distances.pooled(first, second)
-    labels = [[_shown(one) if one in kept else distances.RARE for one in side] for side in (first, second)]
+    labels = [[shown(one) if one in kept else distances.RARE for one in side] for side in (first, second)]
     return DrawnColumn(name, _JS, threshold, labels[0], labels[1])
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Evidently writes names and categories into the page's script as they are, and callers of the endpoint
     choose the categories: nothing of them may look like a tag."""
     return text.replace("<", "‹").replace(">", "›")

@@ -9,39 +9,41 @@ file.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
-from mlops.entities import DriftJob, DriftReport
-from mlops.monitoring.evidently_files import project_id, project_of, snapshot_of
+from mlops.entities import DriftJob
+from mlops.monitoring.evidently_files import Part, project_id, project_of, snapshot_of
 from mlops.monitoring.files import replacing
 
 DRIFTED_SHARE, INFERENCES = "DriftedShare", "Inferences"
 """Figures of a report that its snapshot has beside Evidently's own."""
 _FIGURES = {DRIFTED_SHARE: "Share of drifted columns", INFERENCES: "Inferences in the window"}
+_ENDS = {Part.DRIFT: "", Part.PERFORMANCE: ": performance"}
 _TYPE = "evidently:metric_v2:"
 
 
-def add(workspace: Path, snapshot: Any, job: DriftJob, report: DriftReport) -> None:
-    """Write Evidently's `snapshot` of the job's report; one that is there is replaced. Raises `OSError`."""
+def add(
+    workspace: Path, snapshot: Any, job: DriftJob, figures: Mapping[str, float], part: Part = Part.DRIFT
+) -> None:
+    """Write Evidently's `snapshot` of that part of the job's report, with our `figures` beside its own; one
+    that is there is replaced. Raises `OSError`."""
     model = snapshot.to_snapshot_model()
-    model.name = f"{job.model} version {job.version}"
+    model.name = f"{job.model} version {job.version}" + _ENDS[part]
     model.timestamp = job.until
-    model.tags = [job.model, f"version {job.version}", job.trigger.value]
+    model.tags = [job.model, f"version {job.version}", job.trigger.value, part.name.lower()]
     model.metadata = {
         "model": job.model,
         "version": str(job.version),
         "report": str(job.id),
         "since": job.since.isoformat(),
         "until": job.until.isoformat(),
-        "inferences": str(report.inferences),
     }
-    share = report.drifted_columns / report.judged if report.judged else 0.0
-    for name, value in ((DRIFTED_SHARE, share), (INFERENCES, float(report.inferences))):
+    for name, value in figures.items():
         model.metric_results[name] = _figure(name, value, job.model)
-    _write(snapshot_of(workspace, job.project, job.id), model)
+    _write(snapshot_of(workspace, job.project, job.id, part), model)
     _show(workspace, job.project, job.model)
 
 

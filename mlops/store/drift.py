@@ -133,6 +133,13 @@ class Drift:
         with self._engine.begin() as connection:
             connection.execute(update(drift_jobs).where(drift_jobs.c.id == number).values(has_page=True))
 
+    def performance_paged(self, number: int) -> None:
+        """The page of how right the version was is there."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(drift_jobs).where(drift_jobs.c.id == number).values(has_performance=True)
+            )
+
     # -- reading --------------------------------------------------------------------------------
 
     def get(self, number: int, project: str | None = None) -> DriftJob:

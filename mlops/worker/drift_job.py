@@ -23,12 +23,14 @@ from mlops.entities import DriftJob
 from mlops.errors import DriftReportFailed, MLOpsError
 from mlops.installation import Installation
 from mlops.monitoring.base import DriftSettings
-from mlops.monitoring.drift_files import page_of, reference_of
+from mlops.monitoring.drift_files import page_of, performance_page_of, reference_of
 from mlops.monitoring.evidently import EvidentlyMonitor
 from mlops.monitoring.evidently_files import workspace_of
+from mlops.monitoring.evidently_performance import draw_performance
 from mlops.monitoring.files import replacing
 from mlops.monitoring.sample import MOST_ROWS, Sample
 from mlops.project import Monitoring
+from mlops.store.labelled import Pair, Span
 from mlops.store.store import Store
 
 DOWNLOAD = "mlops.workspace:download_reference"
@@ -91,6 +93,10 @@ def make(order: DriftOrder) -> None:
         drawing.write_page(page_of(installation.drift_dir, job.id))
         store.drift.paged(job.id)
         drawing.add_to(workspace_of(installation.drift_dir), job)
+        if performance := draw_performance(_labelled(store, job)):
+            performance.write_page(performance_page_of(installation.drift_dir, job.id))
+            store.drift.performance_paged(job.id)
+            performance.add_to(workspace_of(installation.drift_dir), job)
     finally:
         store.close()
 
@@ -114,6 +120,13 @@ def _window(store: Store, job: DriftJob) -> Sample:
     )
     sides = {"inputs": window.inputs, "outputs": window.outputs}
     return Sample.of_columns(sides, window.request_ids, window.at, window.versions)
+
+
+def _labelled(store: Store, job: DriftJob) -> dict[str, list[Pair]]:
+    """By output, the rows of the window that have a ground truth."""
+    span = Span(job.project, job.model, job.since, job.until, job.version)
+    outputs = sorted({each.output for each in store.labelled.sums(span) if each.rows})
+    return {output: store.labelled.pairs(span, output) for output in outputs}
 
 
 def _settings(store: Store, project: str) -> DriftSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -64,8 +65,15 @@ def drift_routes(platform: Platform) -> APIRouter:
     @routes.get("/{number}/page", response_class=FileResponse)
     def page(project: str, number: Number) -> Any:
         """Evidently's page of it."""
-        return FileResponse(
-            desk.page(number, project), media_type="text/html", headers={"Content-Security-Policy": SANDBOX}
-        )
+        return _sandboxed(desk.page(number, project))
+
+    @routes.get("/{number}/performance", response_class=FileResponse)
+    def performance(project: str, number: Number) -> Any:
+        """Evidently's page of how right the version was in its window, where ground truths had come."""
+        return _sandboxed(desk.performance_page(number, project))
 
     return routes
+
+
+def _sandboxed(page: FilePath) -> FileResponse:
+    return FileResponse(page, media_type="text/html", headers={"Content-Security-Policy": SANDBOX})

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mlops.entities import ColumnDrift, ColumnKind, DriftCheck, DriftReport
-from mlops.monitoring.drift_files import page_of
+from mlops.monitoring.drift_files import page_of, performance_page_of
 from mlops.platform import Platform
 from mlops.store.store import Store
 
@@ -115,3 +115,23 @@ def test_the_page_is_in_a_sandbox(
         .headers["content-security-policy"]
         .startswith("default-src 'none'; script-src 'self'")
     )
+
+
+def test_the_page_of_performance_is_there_once_truths_have_come(
+    alpha: TestClient, client_of: Callable[[str], TestClient], made: int, store: Store, platform: Platform,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    missing = alpha.get(f"{DRIFT}/{made}/performance")
+    assert (missing.status_code, error_of(missing)["type"]) == (404, "DriftReportNotFound")
+    page = performance_page_of(tmp_path, made)
+    page.parent.mkdir(parents=True)
+    page.write_text("<html>right</html>")
+    platform.drift._folder = tmp_path
+    assert alpha.get(f"{DRIFT}/{made}/performance").status_code == 404, "it is not whole yet"
+    store.drift.performance_paged(made)
+    shown = alpha.get(f"{DRIFT}/{made}/performance")
+    assert (shown.status_code, shown.text) == (200, page.read_text())
+    assert "sandbox allow-scripts;" in shown.headers["content-security-policy"]
+    assert alpha.get(f"{DRIFT}/{made}").json()["has_performance"] is True
+    beta = client_of("token-of-beta")
+    assert beta.get(f"/api/projects/beta/drift/{made}/performance").status_code == 404

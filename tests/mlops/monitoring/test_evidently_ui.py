@@ -44,7 +44,7 @@ def test_it_shows_projects_and_snapshots_with_their_metadata(ui: httpx.Client) -
     listed = {each["id"]: each for each in ui.get(f"/api/projects/{ALPHA}/snapshots").json()}
     first = listed[str(snapshot_id(1))]
     assert first["name"] == "depth version 3"
-    assert first["tags"] == ["depth", "version 3", "schedule"]
+    assert first["tags"] == ["depth", "version 3", "schedule", "drift"]
     assert first["timestamp"] == "2026-11-27T13:00:00Z"
     assert first["metadata"]["report"] == "1"
     data = ui.get(f"/api/projects/{ALPHA}/{snapshot_id(2)}/data").json()

@@ -19,8 +19,8 @@ from mlops.config import MLOpsConfig
 from mlops.entities import DriftJob, DriftTrigger, JobState
 from mlops.errors import ReferenceNotFound
 from mlops.installation import Installation
-from mlops.monitoring.drift_files import forget, page_of, reference_of
-from mlops.monitoring.evidently_files import forget_snapshots, snapshot_of, workspace_of
+from mlops.monitoring.drift_files import forget, page_of, performance_page_of, reference_of
+from mlops.monitoring.evidently_files import Part, forget_snapshots, snapshot_of, workspace_of
 from mlops.monitoring.sample import Sample
 from mlops.store.store import Store
 from mlops.worker.drift import DriftReports, ask_for_what_is_due
@@ -201,6 +201,44 @@ def test_a_workspace_that_cannot_be_written_takes_neither_rows_nor_page(
         assert "workspace" in caplog.text
     finally:
         folder.unlink()
+
+
+@pytest.mark.usefixtures("served")
+def test_ground_truths_of_the_window_have_a_page_and_a_snapshot(
+    store: Store,
+    infer: Callable[..., None],
+    work: Callable[..., DriftReports],
+    database_installation: Installation,
+) -> None:
+    infer(60)
+    infer(60, version=2, ago_s=20.0)
+    folder = database_installation.drift_dir
+    work()
+    before = until(store, ask(store).id, lambda job: job.has_page and not children())
+    labels = [("10.0", number, "depth", 10.0 + number / 100) for number in range(40)]
+    labels += [("10.0", number, "other", 1.0) for number in range(40)]  # an output that there is not
+    store.ground_truths.put(
+        "alpha",
+        [
+            {"request_id": f"{ago}-{number}", "model": "", "output": output, "truths": [value]}
+            for ago, number, output, value in labels
+        ],
+        "ada",
+    )
+    job = until(store, ask(store).id, lambda job: job.has_performance)
+    page = performance_page_of(folder, job.id).read_text()
+    assert "depth: ground truth" in page
+    kept = snapshot_of(workspace_of(folder), "alpha", job.id, Part.PERFORMANCE)
+    until(store, job.id, lambda _: kept.is_file())
+    told = json.loads(kept.read_text())
+    assert (told["name"], told["tags"][-1]) == ("depth version 3: performance", "performance")
+    assert not store.drift.get(before.id).has_performance
+    assert not performance_page_of(folder, before.id).exists()
+    forget(folder, store.drift)
+    assert kept.is_file()
+    store.projects.remove("alpha")
+    forget(folder, store.drift)
+    assert not kept.exists()
 
 
 @pytest.mark.usefixtures("served")

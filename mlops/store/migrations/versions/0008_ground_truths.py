@@ -26,9 +26,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project", "request_id", "model", "output"),
     )
     op.create_index("ground_truths_by_time", "ground_truths", ["logged_at"])
+    op.add_column(
+        "drift_jobs",
+        sa.Column("has_performance", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
     op.create_index("inferences_of_request", "inferences", ["project", "request_id"])
 
 
 def downgrade() -> None:
     op.drop_index("inferences_of_request", "inferences")
+    op.drop_column("drift_jobs", "has_performance")
     op.drop_table("ground_truths")
