@@ -53,6 +53,7 @@ from mlops.store.tokens import Principal, Role
 from mlops.traces import Traces
 from mlops.tracking.curves import MetricCurves
 from mlops.tracking.results import MetricHistory
+from mlops.tracking.run_desk import RunDesk
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Platform:
         self.traces = traces or Traces()
         self.alerts = AlertDesk(store)
         self.drift = DriftDesk(store, drift_dir)
+        self.runs = RunDesk(store, self._run_url)
         self.evidently = evidently
         self.performance = PerformanceDesk(store)
         self._store = store
@@ -237,7 +239,7 @@ class Platform:
         """The newest runs with their pages in MLflow; raises `ProjectNotFound`."""
         workspace = self.project(project)
         return [
-            replace(run, url=self._run_url(workspace, run))
+            replace(run, url=self._run_url(workspace, run.id))
             for run in self._store.runs.latest(project, max(1, min(count, 1000)))
         ]
 
@@ -446,10 +448,10 @@ class Platform:
     def _with_full_url(self, deployment: Deployment) -> Deployment:
         return replace(deployment, url=self.addresses.gateway + deployment.url)
 
-    def _run_url(self, workspace: ProjectWorkspace, run: Run) -> str:
+    def _run_url(self, workspace: ProjectWorkspace, run_id: str) -> str:
         if not self.addresses.mlflow:
             return ""
-        page = f"{self.addresses.mlflow}/#/experiments/{workspace.mlflow_experiment_id}/runs/{run.id}"
+        page = f"{self.addresses.mlflow}/#/experiments/{workspace.mlflow_experiment_id}/runs/{run_id}"
         return f"{page}?workspace={quote(workspace.namespace, safe='')}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -73,6 +73,17 @@ class Gateway:
             raise ServiceUnavailable("gateway", f"{method} {path} answered {answer.status_code}")
         raise MLOpsError.from_json(content)
 
+    def download(self, path: str) -> Iterator[bytes]:
+        """What is there, in pieces as they come."""
+        try:
+            with self._http.stream("GET", path) as answer:
+                if answer.is_success:
+                    yield from answer.iter_bytes()
+                    return
+        except httpx.HTTPError as error:
+            raise ServiceUnavailable("gateway", f"{self.url}: {error}") from error
+        self.request("GET", path)  # raises what the gateway says is wrong
+
     def deploy(
         self,
         project: str,
@@ -125,6 +136,20 @@ class Gateway:
         path = f"/api/projects/{quote(project, safe='')}/runs/{quote(run_id, safe='')}/metric-history"
         query = {"key": key, "max_points": max_points}
         return dict(self.request("GET", f"{path}?{urlencode(query, errors='replace')}"))
+
+    def runs(self, wanted: Mapping[str, str | int | Sequence[str] | None]) -> dict[str, Any]:
+        """A page of the runs within the token's reach, as docs/api.md has it; `wanted` is the query."""
+        return dict(self.request("GET", f"/api/runs?{_query_of(wanted)}"))
+
+    def export_runs(
+        self, form: str, wanted: Mapping[str, str | int | Sequence[str] | None]
+    ) -> Iterator[bytes]:
+        """All of them as `csv` or `json`, in pieces."""
+        return self.download(f"/api/runs/export?{_query_of({**wanted, 'format': form})}")
+
+    def rebuild_runs(self) -> datetime:
+        """Have the index of runs read from MLflow again; returns when that was asked."""
+        return datetime.fromisoformat(self.request("POST", "/api/runs/rebuild")["asked_at"])
 
     def inferences(
         self, project: str, model: str, count: int, since: datetime | None = None
@@ -279,6 +304,11 @@ def _span(row: Mapping[str, Any]) -> dict[str, datetime]:
 
 def _drift_path(project: str) -> str:
     return f"/api/projects/{quote(project, safe='')}/drift"
+
+
+def _query_of(wanted: Mapping[str, str | int | Sequence[str] | None]) -> str:
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return urlencode(given, doseq=True, errors="replace")
 
 
 def _model_path(project: str, model: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops.cli.context import installation
-from mlops.cli.output import Json
+from mlops.cli.output import Json, harmless
 from mlops.services.names import LOGS
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 _COLOURS = {"warning": typer.colors.YELLOW, "error": typer.colors.RED, "critical": typer.colors.BRIGHT_RED}
 _WIDTH = max(map(len, LOGS))
-_ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters that a terminal would act on: whoever sent a request may have chosen them."""
 
 _Time = "An age (30s, 15min, 2h, 3d, 1w) or a time (2026-01-31T08:00)."
 
@@ -79,16 +76,12 @@ def _show(line: LogLine) -> None:
         f"{line.service:<{_WIDTH}}",
         *([typer.style(line.project, bold=True)] if line.project else []),
         *([typer.style(line.event, fg=typer.colors.CYAN)] if line.event else []),
-        _harmless(line.message),
+        harmless(line.message),
         *([typer.style(f"[{line.request_id}]", dim=True)] if line.request_id else []),
     ]
     typer.echo(" ".join(told))  # without colours where it is no terminal
-    for text in _harmless(line.error).splitlines():
+    for text in harmless(line.error).splitlines():
         typer.echo(f"    {text}")
-
-
-def _harmless(text: str) -> str:
-    return _ACTING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 COMMANDS = {"mlops:logs": logs}

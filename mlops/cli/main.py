@@ -22,6 +22,7 @@ from mlops.cli import (
     logs,
     performance,
     projects,
+    runs,
     stack,
     sync,
 )
@@ -49,6 +50,7 @@ _PLATFORM = (
     logs,
     hardware,
     projects,
+    runs,
     deployments,
     export,
     alerts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -16,6 +17,8 @@ ProjectOption = Annotated[
     str | None,
     typer.Option("--project", "-p", help="The project; by default that of the folder we are in."),
 ]
+
+_ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def to_json(value: object) -> str:
@@ -80,6 +83,11 @@ def count(number: int, noun: str) -> str:
 def say(text: str) -> None:
     """A remark to the person at the terminal; never part of the answer."""
     print(text, file=sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """The text without the characters that a terminal would act on: strangers may have chosen it."""
+    return _ACTING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _cell(value: object) -> str:

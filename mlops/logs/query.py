@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from mlops.durations import read_duration
+from mlops.durations import read_moment
 from mlops.entities import LogLevel, LogLine
 from mlops.errors import InvalidInput
-
-_AGE = re.compile(r"[0-9.]+\s*[a-z]+")
-_TIME_REMEDY = (
-    "Give an age as 30s, 15min, 2h, 3d or 1w, or a time as 2026-01-31T08:00 (this machine's) or …+00:00."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +49,8 @@ class LogQuery:
             services=(service,) if service else tuple(known),
             project=project or "",
             level=_level(level) if level else LogLevel.DEBUG,
-            since=_moment("since", since, now) if since else None,
-            until=_moment("until", until, now) if until else None,
+            since=read_moment(since, "since", now) if since else None,
+            until=read_moment(until, "until", now) if until else None,
             text=text or "",
             request_id=request_id or "",
         )
@@ -93,12 +87,3 @@ def _level(text: str) -> LogLevel:
     except ValueError:
         levels = ", ".join(level.value for level in LogLevel)
         raise InvalidInput("level", text, "is no level", remedy=f"Use one of: {levels}.") from None
-
-
-def _moment(field: str, text: str, now: datetime) -> datetime:
-    try:
-        if _AGE.fullmatch(text.strip()):
-            return now - timedelta(seconds=read_duration(text, field))
-        return datetime.fromisoformat(text.strip()).astimezone(UTC)
-    except (ValueError, OverflowError, InvalidInput):
-        raise InvalidInput(field, text, "is no time", remedy=_TIME_REMEDY) from None

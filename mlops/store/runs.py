@@ -1,80 +1,107 @@
-"""The index of runs over all projects, kept by the worker."""
+"""The index of runs over all projects, as it is read. The worker keeps it (`mlops.store.run_index`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Select, and_, func, or_, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Engine, Row, Select, and_, func, or_, select, text
 
-from mlops.entities import RUN_KEY, Run, RunStatus
-from mlops.store.tables import runs
+from mlops.entities import Run, RunStatus
+from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.run_index import read_metrics
+from mlops.store.run_query import RunQuery, RunStart
+from mlops.store.run_select import select_runs
+from mlops.store.tables import run_index, run_names, runs
 
-_UPDATED = ("name", "status", "started_at", "ended_at", "metrics", "tags")
+_STREAMED = 500
+"""Runs that an export has in memory."""
+_PATIENCE = text("SET LOCAL statement_timeout = '20s'")
 
 
 class Runs:
-    """The table `runs`."""
+    """The tables `runs`, `run_metrics` and `run_names`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def put(self, found: Sequence[Run]) -> None:
-        """Insert or update."""
-        if not found:
-            return
-        statement = insert(runs).values(
-            [
-                {
-                    "id": run.id,
-                    "project": run.project,
-                    "name": run.name,
-                    "status": run.status.value,
-                    "started_at": run.started_at,
-                    "ended_at": run.ended_at,
-                    "metrics": run.metrics,
-                    "tags": run.tags,
-                }
-                for run in found
-            ]
-        )
-        with self._engine.begin() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=[runs.c.id], set_={name: statement.excluded[name] for name in _UPDATED}
-                )
-            )
-
     def latest(self, project: str, count: int = 1) -> list[Run]:
         """The newest runs of a project."""
         statement = (
-            select(runs).where(runs.c.project == project).order_by(runs.c.started_at.desc()).limit(count)
+            select(runs)
+            .where(runs.c.project == project)
+            .order_by(runs.c.started_at.desc(), runs.c.id.desc())
+            .limit(count)
         )
-        return self._read(statement)
+        with self._engine.connect() as connection:
+            return [run.as_run() for run in _read(connection, statement)]
 
     def going_on_or_failed(self, since: datetime) -> list[Run]:
-        """Of all projects, the runs that go on, and those that failed since then."""
+        """Of all projects, the runs that go on, and those that failed since then; without their metrics."""
         failed = and_(
-            runs.c.status == RunStatus.FAILED.value,
-            func.coalesce(runs.c.ended_at, runs.c.started_at) >= since,
+            runs.c.status == text("'FAILED'"), func.coalesce(runs.c.ended_at, runs.c.started_at) >= since
         )
-        return self._read(select(runs).where(or_(runs.c.status == RunStatus.RUNNING.value, failed)))
-
-    def _read(self, statement: Select[Any]) -> list[Run]:
+        statement = select(runs).where(or_(runs.c.status == RunStatus.RUNNING.value, failed))
         with self._engine.connect() as connection:
-            return [
-                Run(
-                    key=row.tags.get(RUN_KEY, row.id),
-                    mlflow_id=row.id,
-                    project=row.project,
-                    name=row.name,
-                    status=RunStatus(row.status),
-                    started_at=row.started_at,
-                    ended_at=row.ended_at,
-                    metrics=row.metrics,
-                    tags=row.tags,
-                )
-                for row in connection.execute(statement)
-            ]
+            return [_run(row, {}).as_run() for row in connection.execute(statement)]
+
+    def search(self, query: RunQuery) -> tuple[list[IndexedRun], RunStart | None]:
+        """A page of the runs that are wanted, and where the next begins; None after the last."""
+        # Runs and their metrics as of one moment: where the next page begins is told by the last run's.
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            connection.execute(_PATIENCE)
+            found = _read(connection, select_runs(query))
+        if len(found) < query.limit:
+            return found, None
+        return found, query.start_after(found[-1])
+
+    def indexed_at(self) -> datetime | None:
+        """All that MLflow had then is in the index; None where nothing has been indexed yet."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(run_index.c.indexed_at))
+
+    def stream(self, query: RunQuery) -> Iterator[IndexedRun]:
+        """All runs that are wanted, whatever the query's limit."""
+        begin: RunStart | None = None
+        while True:
+            found, begin = self.search(query.page(_STREAMED, begin))
+            yield from found
+            if begin is None:
+                return
+
+    def names(self, projects: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """`metric`, `param` and `tag` -> the names there are in these projects, or in all, sorted."""
+        statement = select(run_names.c.kind, run_names.c.name).distinct()
+        if projects is not None:
+            statement = statement.where(run_names.c.project.in_(projects))
+        with self._engine.connect() as connection:
+            found: dict[str, list[str]] = defaultdict(list)
+            for kind, name in connection.execute(statement.order_by(run_names.c.kind, run_names.c.name)):
+                found[kind].append(name)
+        return dict(found)
+
+
+def _read(connection: Connection, statement: Select[Any]) -> list[IndexedRun]:
+    rows = connection.execute(statement).all()
+    metrics: dict[str, dict[str, MetricSummary]] = defaultdict(dict)
+    for (run, key), metric in read_metrics(connection, [row.id for row in rows]).items():
+        metrics[run][key] = metric
+    return [_run(row, metrics[row.id]) for row in rows]
+
+
+def _run(row: Row[Any], metrics: Mapping[str, MetricSummary]) -> IndexedRun:
+    return IndexedRun(
+        id=row.id,
+        project=row.project,
+        name=row.name,
+        experiment=row.experiment,
+        status=RunStatus(row.status),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        user=row.user,
+        params=row.params,
+        tags=row.tags,
+        metrics={key: metrics[key] for key in sorted(metrics)},
+    )

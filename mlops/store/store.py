@@ -21,6 +21,7 @@ from mlops.store.labelled import Labelled
 from mlops.store.probes import Probes
 from mlops.store.projects import Projects
 from mlops.store.retention import Retention
+from mlops.store.run_index import RunIndexTables
 from mlops.store.runs import Runs
 from mlops.store.tokens import Tokens
 from mlops.store.traffic import TrafficLog
@@ -38,6 +39,7 @@ class Store:
         self.deployments = Deployments(self._engine)
         self.aliases = FollowedAliases(self._engine)
         self.runs = Runs(self._engine)
+        self.run_index = RunIndexTables(self._engine)
         self.audit = Audit(self._engine)
         self.traffic = TrafficLog(self._engine)
         self.inferences = Inferences(self._engine)

@@ -20,7 +20,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 
 metadata = MetaData()
 
@@ -132,6 +132,7 @@ ground_truths = Table(
     Index("ground_truths_by_time", "logged_at"),
 )
 
+# The index of all runs, as MLflow has them (`mlops.store.run_index`).
 runs = Table(
     "runs",
     metadata,
@@ -141,9 +142,70 @@ runs = Table(
     Column("status", Text, nullable=False),
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
-    Column("metrics", JSONB, nullable=False, server_default=text("'{}'")),
     Column("tags", JSONB, nullable=False, server_default=text("'{}'")),
-    Index("runs_by_project", "project", text("started_at DESC")),
+    Column("experiment", Text, nullable=False, server_default=""),
+    Column("user", Text, nullable=False, server_default=""),
+    Column("params", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("words", TSVECTOR, nullable=False, server_default=""),
+    Index("runs_by_start", text("started_at DESC"), text("id DESC")),
+    Index("runs_by_project", "project", text("started_at DESC"), text("id DESC")),
+    Index("runs_by_status", "status", text("started_at DESC"), text("id DESC")),
+    Index("runs_params", "params", postgresql_using="gin"),
+    Index("runs_tags", "tags", postgresql_using="gin"),
+    Index("runs_words", "words", postgresql_using="gin"),
+)
+Index(
+    "runs_failed", func.coalesce(runs.c.ended_at, runs.c.started_at),
+    postgresql_where=runs.c.status == text("'FAILED'"),
+)  # fmt: skip
+
+# Of each metric of a run its last, least and greatest value: NULL where that is NaN.
+run_metrics = Table(
+    "run_metrics",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("last", Double),
+    Column("min", Double),
+    Column("max", Double),
+    Column("step", BigInteger, nullable=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run_id", "key"),
+    Index("run_metrics_by_last", "key", "last", "run_id"),
+    Index("run_metrics_by_min", "key", "min", "run_id"),
+    Index("run_metrics_by_max", "key", "max", "run_id"),
+    Index("run_metrics_of_project", "project", "key"),
+)
+
+# Names of the metrics, params and tags that a project's runs have.
+run_names = Table(
+    "run_names",
+    metadata,
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    PrimaryKeyConstraint("project", "kind", "name"),
+)
+
+# Projects of which all runs are in the index.
+indexed_projects = Table(
+    "indexed_projects",
+    metadata,
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), primary_key=True),
+    Column("namespace", Text, nullable=False),
+)
+
+# How far MLflow's tables were read, in one row.
+run_index = Table(
+    "run_index",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False, server_default=""),
+    Column("horizon", BigInteger),
+    Column("indexed_at", DateTime(timezone=True)),
+    Column("rebuild_asked_at", DateTime(timezone=True)),
 )
 
 audit = Table(

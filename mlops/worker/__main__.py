@@ -25,10 +25,11 @@ from mlops.worker.drift import DriftReports
 from mlops.worker.facts import FactFinder
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
+from mlops.worker.indexer import Indexer
 from mlops.worker.journals import Journals
 from mlops.worker.loop import Loop
 from mlops.worker.packaging import Packager
-from mlops.worker.presence import DRIFT_LOCK, WATCH_LOCK, Presence
+from mlops.worker.presence import DRIFT_LOCK, INDEX_LOCK, WATCH_LOCK, Presence
 from mlops.worker.reconcile import Reconciler
 from mlops.worker.recorder import ProbeRecorder
 from mlops.worker.watch import Watch
@@ -67,14 +68,15 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     )
     packager = Packager(installation.root, installation.bentos_dir)
     heartbeat = Heartbeat(installation.run_dir / "worker.json")
-    index = _index(config, installation, store)
+    indexer = _indexer(config, installation, store)
     reconciler = Reconciler(store, server, packager, installation.bentos_dir)
     journals = Journals(installation)
-    aliases = None if index is None else AliasFollower(store, installation.database_url("mlflow"))
+    aliases = None if indexer is None else AliasFollower(store, installation.database_url("mlflow"))
     watch = _watch(installation, store, url)
     drift = DriftReports(store, Presence(url, DRIFT_LOCK), installation.root)
+    also = () if indexer is None else (indexer,)
     loop = Loop(
-        store, presence, reconciler, index, heartbeat, server, journals, aliases, threads=(watch, drift),
+        store, presence, reconciler, heartbeat, server, journals, aliases, threads=(watch, drift, *also),
         drift_dir=installation.drift_dir,
     )  # fmt: skip
     _obey_signals(loop, packager, journals)
@@ -89,6 +91,8 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         recorder.stop()
         watch.stop()
         drift.stop()
+        if indexer is not None:
+            indexer.stop()
         packager.close()
         journals.close()
         heartbeat.stop()
@@ -100,9 +104,10 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     return 0
 
 
-def _index(config: MLOpsConfig, installation: Installation, store: Store) -> RunIndex | None:
+def _indexer(config: MLOpsConfig, installation: Installation, store: Store) -> Indexer | None:
     if config.mlflow_uri is None:
-        return RunIndex(store, installation.database_url("mlflow"))
+        index = RunIndex(store, installation.database_url("mlflow"))
+        return Indexer(Presence(installation.database_url("mlops"), INDEX_LOCK), index)
     log.warning(
         "runs are not indexed, and the dashboard shows none: MLOPS_MLFLOW_URI names an MLflow elsewhere,"
         " whose database is not read; see them in its own pages at %s",

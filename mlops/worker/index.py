@@ -1,107 +1,132 @@
-"""Copies the latest runs from MLflow's own database into the platform's index, by SQL.
+"""Keeps the index of runs like MLflow's own database, by SQL: its API takes a call for each project and page.
 
-MLflow's API takes a call for each project and page, which one query answers for all at once.
+A round reads what was written since the last one's snapshot. What leaves no trace there, runs that are purged
+and tags that are removed, is found by a sweep now and then, which compares all ids.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
-import psycopg
-from psycopg.rows import namedtuple_row
-
-from mlops.entities import RUN_KEY, Run, RunStatus
-from mlops.errors import ServiceUnavailable
+from mlops.store.run_index import Progress
 from mlops.store.store import Store
+from mlops.worker.mlflow_tables import MLflowTables, Position, Snapshot
 
-LATEST = 50
-"""Runs of each project that are kept up to date."""
+BATCH = 250
+"""Runs that are read and written at a time."""
+SWEEP_S = 30.0
+_SWEEP_SHARE = 100
+"""A sweep is followed by as many times its own time at least."""
+_OLDEST = 2**30
+"""Transactions since the last round: ages are right up to twice as many."""
 
-# Read as MLflow 3.17 lays them out; a test runs this against a database that MLflow made.
-_RUNS = """
-SELECT w.project, r.run_uuid, r.name, r.status, r.start_time, r.end_time,
-       (SELECT json_object_agg(m.key, CASE WHEN m.is_nan THEN 'NaN' ELSE m.value::text END)
-          FROM latest_metrics m WHERE m.run_uuid = r.run_uuid) AS metrics,
-       (SELECT json_object_agg(t.key, t.value)
-          FROM tags t WHERE t.run_uuid = r.run_uuid AND length(t.value) <= 500) AS tags
-  FROM unnest(%(projects)s::text[], %(namespaces)s::text[]) AS w(project, namespace)
- CROSS JOIN LATERAL (
-       SELECT runs.* FROM runs JOIN experiments USING (experiment_id)
-        WHERE experiments.workspace = w.namespace AND runs.lifecycle_stage = 'active'
-        ORDER BY runs.start_time DESC NULLS LAST LIMIT %(latest)s) AS r
-"""
 
-# MLflow keeps infinities as the largest doubles.
-_LARGEST = 1.7976931348623157e308
+class _Halted(Exception):
+    """Nobody waits for this round any more."""
 
 
 class RunIndex:
-    """Keeps `store.runs` like MLflow's database at `mlflow_url`, which is only read."""
+    """One writer of the index of `store`, over MLflow's database at `mlflow_url`."""
 
-    def __init__(self, store: Store, mlflow_url: str, *, latest: int = LATEST) -> None:
+    def __init__(self, store: Store, mlflow_url: str) -> None:
         self._store = store
-        self._url = mlflow_url
-        self._latest = latest
-        self._seen: dict[str, Run] = {}
+        self._tables = MLflowTables(mlflow_url)
+        self.took_s = 0.0
+        """The last round, without a sweep."""
+        self._sweep_due = 0.0
+        self._halted = threading.Event()
+
+    def halt(self) -> None:
+        """Have `update` end after what it is writing, as if it had been cut short there."""
+        self._halted.set()
 
     def update(self) -> int:
-        """Copy what changed; returns the number of runs written. Raises `ServiceUnavailable` when
-        Postgres does not answer."""
-        projects = self._store.projects.all()
-        if not projects:
-            return 0
-        names = [project.project_name for project in projects]
-        found = self._read(names, [project.namespace for project in projects])
-        changed = [run for run in found if self._seen.get(run.id) != run]
-        self._store.runs.put(changed)
-        self._seen = {run.id: run for run in found}
-        return len(changed)
+        """One round; returns the number of rows that changed. Raises `ServiceUnavailable` when Postgres does
+        not answer; what was not finished is done by the next round."""
+        with suppress(_Halted):
+            return self._update()
+        return 0
 
-    def _read(self, projects: Sequence[str], namespaces: Sequence[str]) -> list[Run]:
-        try:
-            with psycopg.connect(
-                self._url,
-                connect_timeout=5,
-                application_name="mlops-index",
-                options="-c default_transaction_read_only=on -c statement_timeout=10000",
-                row_factory=namedtuple_row,
-            ) as connection:
-                rows = connection.execute(
-                    _RUNS,
-                    {"projects": list(projects), "namespaces": list(namespaces), "latest": self._latest},
-                ).fetchall()
-        except psycopg.errors.UndefinedTable:
-            return []  # MLflow has not made its tables yet
-        except psycopg.Error as error:
-            raise ServiceUnavailable("postgres", str(error).strip()) from None
-        return [_run(row) for row in rows]
+    def _update(self) -> int:
+        began = time.monotonic()
+        projects = {each.project_name: each.namespace for each in self._store.projects.all()}
+        progress = self._store.run_index.progress()
+        with self._tables.snapshot() as snapshot:
+            if snapshot is None:
+                return 0
+            is_new = _must_read_all(progress, snapshot.position)
+            if is_new:
+                changed = self._read_all(snapshot, projects)
+            else:
+                changed = self._read_changes(snapshot, projects, progress)
+            self.took_s = time.monotonic() - began
+            if is_new or time.monotonic() >= self._sweep_due:
+                changed += self._sweep(snapshot, projects)
+        self._store.run_index.finish(
+            replace(
+                progress,
+                source=snapshot.position.source,
+                horizon=snapshot.position.horizon,
+                projects=projects,
+                indexed_at=snapshot.position.at,
+            )
+        )
+        if is_new:
+            self._store.run_index.tidy()
+        return changed
+
+    def _read_all(self, snapshot: Snapshot, projects: Mapping[str, str]) -> int:
+        return self._copy(snapshot, projects, snapshot.all_of(list(projects.values())), is_known=False)
+
+    def _read_changes(self, snapshot: Snapshot, projects: Mapping[str, str], progress: Progress) -> int:
+        assert progress.horizon is not None  # noqa: S101
+        changed = self._copy(snapshot, projects, snapshot.changed_since(progress.horizon))
+        moved = [space for name, space in projects.items() if progress.projects.get(name) != space]
+        if moved:
+            changed += self._copy(snapshot, projects, snapshot.all_of(moved), is_known=False)
+        return changed
+
+    def _copy(
+        self, snapshot: Snapshot, projects: Mapping[str, str], ids: Sequence[str], *, is_known: bool = True
+    ) -> int:
+        """Bring these runs up to date; with `is_known`, of metrics of runs that go on what is new alone."""
+        changed = 0
+        for begin in range(0, len(ids), BATCH):
+            if self._halted.is_set():
+                raise _Halted
+            batch = ids[begin : begin + BATCH]
+            runs = snapshot.read(projects, batch)
+            going_on = [run.id for run in runs if not run.is_over] if is_known else []
+            known = self._store.run_index.metrics(going_on)
+            metrics = snapshot.metrics([run.id for run in runs], known)
+            changed += self._store.run_index.put(
+                [replace(run, metrics=metrics.get(run.id, {})) for run in runs]
+            )
+            changed += self._store.run_index.forget(list(set(batch) - {run.id for run in runs}))
+        return changed
+
+    def _sweep(self, snapshot: Snapshot, projects: Mapping[str, str]) -> int:
+        began = time.monotonic()
+        there = snapshot.tag_counts(list(projects.values()))
+        ours = self._store.run_index.ids()
+        changed = self._store.run_index.forget(list(ours.keys() - there.keys()))
+        differing = [id for id, count in there.items() if ours.get(id) != count]
+        changed += self._copy(snapshot, projects, differing)
+        changed += self._store.run_index.forget_names()
+        ended = time.monotonic()
+        self._sweep_due = ended + max(SWEEP_S, _SWEEP_SHARE * (ended - began))
+        return changed
 
 
-def _run(row: Any) -> Run:
-    tags = {key: value or "" for key, value in (row.tags or {}).items()}
-    return Run(
-        key=tags.get(RUN_KEY, row.run_uuid),
-        mlflow_id=row.run_uuid,
-        project=row.project,
-        name=row.name or "",
-        status=RunStatus(row.status) if row.status in RunStatus.__members__ else RunStatus.RUNNING,
-        started_at=_time(row.start_time or 0),
-        ended_at=None if row.end_time is None else _time(row.end_time),
-        metrics={
-            key: value for key, text in (row.metrics or {}).items() if (value := _finite(text)) is not None
-        },
-        tags=tags,
+def _must_read_all(progress: Progress, now: Position) -> bool:
+    """Whether nothing is indexed yet, a rebuild is asked for, or it was another database that was read."""
+    return (
+        progress.horizon is None
+        or progress.rebuild_asked_at is not None
+        or progress.source != now.source
+        or not now.horizon - _OLDEST < progress.horizon <= now.horizon
     )
-
-
-def _finite(text: str) -> float | None:
-    # What is not finite is no JSON number, and says nothing in a table of results: left out.
-    value = float(text)
-    return value if math.isfinite(value) and abs(value) < _LARGEST else None
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,5 +1,5 @@
-"""The worker's loop: hold the lock, reconcile, index runs, judge canaries, look after journals, beat; and let
-the watch over alerts and the drift reports begin."""
+"""The worker's loop: hold the lock, reconcile, judge canaries, look after journals, beat; and let
+the watch over alerts, the drift reports and the index of runs begin."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from mlops.worker.aliases import AliasFollower
 from mlops.worker.guard import CanaryGuard
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.housekeeping import Housekeeping
-from mlops.worker.index import RunIndex
 from mlops.worker.journals import Journals
 from mlops.worker.presence import Presence
 from mlops.worker.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
 
-SOON_S, CALM_S, INDEX_S, ENDPOINTS_S, RETRY_S = 0.25, 2.0, 5.0, 1.0, 1.0
+SOON_S, CALM_S, ENDPOINTS_S, RETRY_S = 0.25, 2.0, 1.0, 1.0
 
 
 class Session(Protocol):
@@ -47,7 +46,6 @@ class Loop:
         store: Store,
         presence: Presence,
         reconciler: Reconciler,
-        index: RunIndex | None,
         heartbeat: Heartbeat,
         session: Session | None = None,
         journals: Journals | None = None,
@@ -60,7 +58,6 @@ class Loop:
         self._store = store
         self._presence = presence
         self._reconciler = reconciler
-        self._index = index
         self._heartbeat = heartbeat
         self._session = session
         self._journals = journals
@@ -68,7 +65,7 @@ class Loop:
         self._threads = threads
         self._guard = CanaryGuard(store)
         self._housekeeping = Housekeeping(store, drift_dir)
-        self._index_due = self._endpoints_due = 0.0
+        self._endpoints_due = 0.0
         self._migrated = False
         self._stopping = False
 
@@ -98,15 +95,9 @@ class Loop:
                 thread.start()
         if self._journals is not None:
             self._journals.look()
-        self._update_index()
         self._look_at_endpoints()
         self._heartbeat.tell(ray="ok", deployments=self._reconciler.step())
         return SOON_S if self._reconciler.moving else CALM_S
-
-    def _update_index(self) -> None:
-        if self._index is not None and time.monotonic() >= self._index_due:
-            self._index_due = time.monotonic() + INDEX_S
-            self._index.update()
 
     def _look_at_endpoints(self) -> None:
         if time.monotonic() < self._endpoints_due:

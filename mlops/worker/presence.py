@@ -10,7 +10,7 @@ from mlops.errors import ServiceUnavailable
 from mlops.store.notify import DEPLOYMENTS
 
 # Any fixed numbers of our own; migrations and partitions have 7_201_811 and 7_201_813.
-WORKER_LOCK, WATCH_LOCK, DRIFT_LOCK = 7_201_812, 7_201_814, 7_201_815
+WORKER_LOCK, WATCH_LOCK, DRIFT_LOCK, INDEX_LOCK = 7_201_812, 7_201_814, 7_201_815, 7_201_818
 
 
 class Presence:

@@ -19,6 +19,7 @@ from tests.bench import (
     drilling_training,
     hardware,
     inference_log,
+    runs_index,
     serving,
     serving_changes,
     serving_kill,
@@ -43,6 +44,7 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "drilling-training": lambda _: drilling_training.run(),
     "hardware": lambda _: hardware.run(),
     "inference-log": inference_log.run,
+    "runs-index": runs_index.run,
     "serving": serving.run,
     "serving-drilling": serving.run_drilling,
     "serving-changes": serving_changes.run,
@@ -58,7 +60,7 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "tracking-processes": tracking_processes.run,
 }
 """Each takes whether it is to be quick."""
-_MAY_BE_QUICK = ("alerts", "drift", "inference-log", "serving", "tracking-")
+_MAY_BE_QUICK = ("alerts", "drift", "inference-log", "runs-index", "serving", "tracking-")
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
@@ -172,6 +174,11 @@ load: read the ratios.
   times that before.
 - **Inference log** (`inference-log`): the store's own writer, a thousand requests a transaction, into the
   embedded Postgres on the same cores; the figures are of slices of two seconds.
+- **Index of runs** (`runs-index`): 50 projects with 50,000 runs of ten metrics, five params, five tags, put
+  into MLflow's own tables by SQL. Questions are timed in the store, from the query to the runs with all their
+  metrics, each twenty times after one that does not count; the figure is of all of them. The peer is MLflow's
+  REST API, asked for each workspace's latest 100 by one connection, on the same data. "Seen" is from the call
+  of `log_metrics` to the row in the index: through journal, sender, MLflow and the index's thread.
 - **Drift** (`drift`): the large report is one process from its start to its end, with Evidently's import. The
   windows have 30 columns of numbers of several shapes, counts, flags, categories and texts, against a
   reference of 10,000 rows; a window alarms when any row of its report drifted. "Found after" is the first of

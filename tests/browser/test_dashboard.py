@@ -19,9 +19,10 @@ import psycopg
 import pytest
 
 from mlops.config import MLOpsConfig
-from mlops.entities import DeploymentState, ProjectWorkspace, Run, RunStatus
+from mlops.entities import DeploymentState, ProjectWorkspace, RunStatus
 from mlops.installation import Installation
 from mlops.services.status import lock_file, status_file
+from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.store import Store
 from mlops.store.tokens import Role
 
@@ -64,13 +65,15 @@ def _fill(store: Store) -> None:
         )
         store.projects.put(workspace, {"description": description, "primary_metric": metric})
     store.tokens.put("token-of-digits", Role.MEMBER, "digits")
-    drilled = {"val_mae_mm": 0.0731, "entry_mae_mm": 0.0512, "exit_mae_mm": 0.0984, "loss": 0.00213}
-    store.runs.put(
+    last = {"val_mae_mm": 0.0731, "entry_mae_mm": 0.0512, "exit_mae_mm": 0.0984, "loss": 0.00213}
+    drilled = {key: MetricSummary(value, value, value) for key, value in last.items()}
+    store.run_index.put(
         [
-            Run("4f2a9c", "drilling", "patchtsmixer-12", RunStatus.FINISHED, now - timedelta(hours=3),
-                now - timedelta(hours=1, minutes=57), metrics=drilled),
-            Run("91be04", "digits", "logistic-baseline", RunStatus.FAILED, now - timedelta(minutes=12),
-                now - timedelta(minutes=11), metrics={"accuracy": 0.9412}),
+            IndexedRun("4f2a9c", "drilling", "patchtsmixer-12", "drilling", RunStatus.FINISHED,
+                       now - timedelta(hours=3), now - timedelta(hours=1, minutes=57), metrics=drilled),
+            IndexedRun("91be04", "digits", "logistic-baseline", "digits", RunStatus.FAILED,
+                       now - timedelta(minutes=12), now - timedelta(minutes=11),
+                       metrics={"accuracy": MetricSummary(0.9412, 0.9, 0.95)}),
         ]
     )  # fmt: skip
     running = store.deployments.want("drilling", "depth", 3, 2)
@@ -204,7 +207,8 @@ def test_member_sees_its_project_only(open_page) -> None:
 def test_page_renews_itself_and_keeps_what_is_in_use(open_page, store: Store) -> None:
     page = open_page()
     page.locator("summary").click()
-    store.runs.put([Run("new-run", "adapters", "lora-rank-8", RunStatus.RUNNING, datetime.now(UTC))])
+    begun = IndexedRun("new", "adapters", "lora-rank-8", "adapters", RunStatus.RUNNING, datetime.now(UTC))
+    store.run_index.put([begun])
     page.locator("#projects").get_by_text("lora-rank-8").wait_for(timeout=5000)
     assert page.locator("#projects article").first.locator("h3").inner_text() in ("digits", "drilling")
     assert page.locator("details[open] pre").is_visible()

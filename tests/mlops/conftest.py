@@ -7,9 +7,10 @@ import json
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -20,7 +21,6 @@ from mlops.entities import (
     RUN_KEY,
     DeploymentState,
     ProjectWorkspace,
-    Run,
     RunStatus,
     ServiceState,
     ServiceStatus,
@@ -30,6 +30,7 @@ from mlops.hardware.meter import Meter
 from mlops.installation import Installation
 from mlops.platform import Addresses, Platform
 from mlops.serving.routing import Router
+from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.store import Store
 from mlops.store.tokens import Role
 from mlops.tracking.curves import MetricCurves
@@ -130,8 +131,8 @@ def store(database_url: str) -> Iterator[Store]:
     made.upgrade()
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "TRUNCATE projects, tokens, deployments, replicas, runs, audit, followed_aliases, traffic,"
-            " inferences CASCADE"
+            "TRUNCATE projects, tokens, deployments, replicas, runs, run_index, audit, followed_aliases,"
+            " traffic, inferences CASCADE"
         )
     yield made
     made.close()
@@ -159,16 +160,23 @@ def add_project(store: Store, tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def add_run(store: Store) -> Callable[..., Run]:
+def add_run(store: Store) -> Callable[..., IndexedRun]:
     """Indexes a run."""
 
-    def add(project: str, id: str = "0123456789abcdef", **fields: object) -> Run:
-        run = Run(
+    def add(
+        project: str,
+        id: str = "0123456789abcdef",
+        metrics: Mapping[str, float] = MappingProxyType({}),
+        **fields: object,
+    ) -> IndexedRun:
+        usual = {"name": "first", "experiment": "all", "status": RunStatus.FINISHED}
+        run = IndexedRun(
             id,
             project,
-            **{"name": "first", "status": RunStatus.FINISHED, "started_at": datetime.now(UTC), **fields},
+            **usual | {"started_at": datetime.now(UTC)} | fields,
+            metrics={key: MetricSummary(value, value, value) for key, value in metrics.items()},
         )
-        store.runs.put([run])
+        store.run_index.put([run])
         return run
 
     return add

@@ -54,7 +54,7 @@ def test_commands_are_these() -> None:
     assert set(COMMANDS) == {
         *("mlops:setup", "mlops:start", "mlops:stop", "mlops:restart"),
         *("mlops:status", "mlops:logs", "mlops:doctor", "mlops:dashboard"),
-        *("mlops:register", "mlops:projects"),
+        *("mlops:register", "mlops:projects", "mlops:runs"),
         *("mlops:deploy", "mlops:undeploy", "mlops:list-deployments", "mlops:inferences", "mlops:export"),
         *("mlops:promote", "mlops:rollback", "mlops:canary"),
         *("mlops:dvc-add", "mlops:dvc-push", "mlops:dvc-pull", "mlops:dvc-status", "mlops:dvc-checkout"),

@@ -150,3 +150,17 @@ def test_the_log_goes_back_to_one_table_with_all_its_rows(fresh: Engine, migrate
     with fresh.begin() as connection:
         connection.execute(text("DELETE FROM projects"))
     assert rows(fresh) == []
+
+
+def test_runs_are_indexed_anew_there_and_back(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0008")
+    fill(fresh)
+    put = (
+        "INSERT INTO runs (id, project, name, status, started_at) VALUES ('a', 'alpha', '', 'RUNNING', now())"
+    )
+    for revision in ("0009", "0008", "0009"):
+        with fresh.begin() as connection:
+            connection.execute(text(put))
+        migrate(revision)
+        with fresh.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM runs")) == 0

@@ -1,9 +1,8 @@
-"""The worker's smaller parts: lock and doorbell, heartbeat, index of runs."""
+"""The worker's smaller parts: lock and doorbell, heartbeat, whether runs are indexed."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 import threading
@@ -11,19 +10,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import mlflow
 import psycopg
 import pytest
-from mlflow.entities import Metric
 
 from mlops.config import MLOpsConfig
-from mlops.entities import ProjectWorkspace, RunStatus
+from mlops.entities import ProjectWorkspace
 from mlops.errors import ServiceUnavailable
 from mlops.installation import Installation
 from mlops.store.store import Store
-from mlops.worker.__main__ import _index
+from mlops.worker.__main__ import _indexer
 from mlops.worker.heartbeat import Heartbeat
-from mlops.worker.index import RunIndex
 from mlops.worker.presence import Presence
 
 
@@ -108,45 +104,7 @@ def test_runs_of_an_mlflow_elsewhere_are_said_not_to_be_indexed(
     tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = MLOpsConfig(home=tmp_path, mlflow_uri="https://mlflow.example.org")
-    assert _index(config, Installation(config), store) is None
+    assert _indexer(config, Installation(config), store) is None
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "runs are not indexed" in caplog.text
     assert "mlflow.example.org" in caplog.text
-
-
-def test_runs_are_read_from_mlflows_own_tables(
-    database_installation: Installation, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = database_installation.database_url("mlflow")
-    index = RunIndex(store, url, latest=3)
-    store.projects.put(ProjectWorkspace("indexed", "indexed", "1", "", "", "", Path("/")), {})
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    client = mlflow.MlflowClient(tracking_uri=url.replace("postgresql://", "postgresql+psycopg://"))
-    experiment = client.create_experiment("of the index", artifact_location="file:///nowhere")
-    with psycopg.connect(url) as connection:  # a workspace of its own: other tests use the default one
-        statement = "UPDATE experiments SET workspace = 'indexed' WHERE experiment_id = %s"
-        connection.execute(statement, (int(experiment),))
-    index.update()  # runs that other tests left in this database
-    for number in range(4):
-        run = client.create_run(experiment, start_time=1000 * (number + 1), run_name=f"run {number}")
-        client.log_metric(run.info.run_id, "mae", 1 / (number + 1))
-        client.log_batch(
-            run.info.run_id,
-            metrics=[Metric("odd", math.nan, 1, 0), Metric("endless", math.inf, 1, 0)],
-        )
-        client.set_tag(run.info.run_id, "data", "synthetic")
-    client.set_terminated(run.info.run_id, "FAILED", end_time=9000)
-
-    assert index.update() == 3
-    assert index.update() == 0
-    found = store.runs.latest("indexed", 10)
-    assert [run.name for run in found] == ["run 3", "run 2", "run 1"]
-    assert found[0].metrics == {"mae": 0.25}
-    assert found[0].tags["data"] == "synthetic"
-    assert (found[0].status, found[1].status) == (RunStatus.FAILED, RunStatus.RUNNING)
-    assert found[0].ended_at is not None
-    assert found[0].ended_at.timestamp() == 9
-    client.log_metric(found[1].id, "mae", 7)
-    assert index.update() == 1
-    assert store.runs.latest("indexed", 2)[1].metrics == {"mae": 7.0}
-    store.projects.remove("indexed")

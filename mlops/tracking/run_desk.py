@@ -1,0 +1,110 @@
+"""What people do about runs of all projects: find them, take them along, and have their index made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from itertools import chain
+
+from mlops.entities import ProjectWorkspace
+from mlops.errors import Forbidden, InvalidInput, ProjectNotFound
+from mlops.store.indexed_runs import IndexedRun
+from mlops.store.run_index import METRIC, PARAM, TAG
+from mlops.store.run_query import RunQuery
+from mlops.store.store import Store
+from mlops.tracking.run_export import csv_lines, json_lines
+
+
+class Format(StrEnum):
+    """Of an export."""
+
+    CSV = "csv"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Some of the runs that are wanted."""
+
+    runs: list[tuple[IndexedRun, str]]
+    """With their pages in MLflow's own UI."""
+    next: str | None
+    """The cursor of the page that follows; None after the last."""
+    indexed_at: datetime | None
+    """All that MLflow had then is in it; None where nothing has been indexed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunNames:
+    """Names that runs have values of, sorted."""
+
+    metrics: list[str]
+    params: list[str]
+    tags: list[str]
+    indexed_at: datetime | None
+
+
+class RunDesk:
+    """Verbs of the index of runs. `within` is the one project that the caller may see, None is all. Every one
+    raises `ServiceUnavailable` without Postgres, `ProjectNotFound` for a project that there is not, and
+    `Forbidden` for one that is not the caller's."""
+
+    def __init__(self, store: Store, url_of: Callable[[ProjectWorkspace, str], str]) -> None:
+        """`url_of` gives the page of a workspace's run."""
+        self._store = store
+        self._url_of = url_of
+
+    def search(self, query: RunQuery, within: str | None = None) -> RunPage:
+        """The runs of the query's page."""
+        workspaces, query = self._reach(query, within)
+        indexed_at = self._store.runs.indexed_at()  # first: what is found then is at least as new
+        found, begin = self._store.runs.search(query)
+        return RunPage(
+            [(run, self._url(workspaces, run)) for run in found],
+            None if begin is None else query.cursor(begin),
+            indexed_at,
+        )
+
+    def names(self, query: RunQuery, within: str | None = None) -> RunNames:
+        """The names of metrics, params and tags in the query's projects, whatever else it asks for."""
+        _, query = self._reach(query, within)
+        indexed_at = self._store.runs.indexed_at()
+        found = self._store.runs.names(query.projects)
+        return RunNames(found.get(METRIC, []), found.get(PARAM, []), found.get(TAG, []), indexed_at)
+
+    def export(self, query: RunQuery, form: str, within: str | None = None) -> Iterator[bytes]:
+        """All runs that are wanted, in pieces; of the names in their projects a CSV has a column each. Raises
+        `InvalidInput` for an unknown format, before the first piece."""
+        if form not in list(Format):
+            raise InvalidInput("format", form, "is no format", remedy=f"Use {' or '.join(Format)}.")
+        workspaces, query = self._reach(query, within)
+        found = ((run, self._url(workspaces, run)) for run in self._store.runs.stream(query))
+        if form == Format.JSON:
+            pieces = json_lines(found)
+        else:
+            names = self._store.runs.names(query.projects)
+            pieces = csv_lines(found, names.get(METRIC, []), names.get(PARAM, []))
+        return chain([next(pieces)], pieces)
+
+    def rebuild(self, who: str) -> datetime:
+        """Have the worker read all of MLflow's runs again; the old rows are there until each is right.
+        Returns when it was asked: it is done once `indexed_at` is later."""
+        asked = self._store.run_index.ask_for_rebuild()
+        self._store.audit.record(who, "rebuild index of runs", None)
+        return asked
+
+    def _reach(self, query: RunQuery, within: str | None) -> tuple[dict[str, ProjectWorkspace], RunQuery]:
+        for name in query.projects or ():
+            if within not in (None, name):
+                raise Forbidden(f"use project {name!r}")
+        workspaces = {each.project_name: each for each in self._store.projects.all()}
+        for name in query.projects or ():
+            if name not in workspaces:
+                raise ProjectNotFound(name)
+        return workspaces, query if within is None else replace(query, projects=(within,))
+
+    def _url(self, workspaces: dict[str, ProjectWorkspace], run: IndexedRun) -> str:
+        workspace = workspaces.get(run.project)
+        return "" if workspace is None else self._url_of(workspace, run.id)

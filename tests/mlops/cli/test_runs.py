@@ -1,0 +1,116 @@
+"""mlops:runs, against a server that answers as the gateway does."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.mlops.cli.conftest import GatewayServer, Invoke
+
+RUN = {
+    "id": "abc", "key": "abc", "project": "alpha", "name": "lora\x1b[31m", "experiment": "e",
+    "status": "RUNNING", "started_at": "2026-01-01T00:00:00+00:00", "ended_at": None, "user": "ada",
+    "url": "", "params": {}, "tags": {},
+    "metrics": {
+        key: {"last": last, "min": 0.125, "max": 2.0, "step": 1, "time_ms": 1, "points": 3}
+        for key, last in (("acc", 0.5), ("loss", "NaN"), ("system/gpu", 1.0))
+    },
+}  # fmt: skip
+PAGE = {"runs": [RUN], "next": None, "indexed_at": "2026-01-01T00:00:00+00:00"}
+PLAIN = "GET /api/runs?sort=-started&limit=20"
+
+
+def asked(gateway: GatewayServer) -> dict[str, Any]:
+    return parse_qs(urlsplit(gateway.asked[-1][0].partition(" ")[2]).query)
+
+
+@pytest.fixture
+def answering(gateway: GatewayServer) -> GatewayServer:
+    class Any_(dict[str, Any]):
+        def __missing__(self, _: str) -> tuple[int, object]:
+            return 200, PAGE
+
+    gateway.answers = Any_()
+    return gateway
+
+
+def test_runs_are_a_table(invoke: Invoke, answering: GatewayServer) -> None:
+    done = invoke("mlops:runs")
+    assert done.code == 0
+    assert answering.asked[-1][0] == PLAIN
+    header, line = done.out.splitlines()
+    assert header.split() == ["PROJECT", "RUN", "STATE", "STARTED", "USER", "METRICS", "ID"]
+    assert line.split()[:2] == ["alpha", "lora\N{REPLACEMENT CHARACTER}[31m"]
+    assert "acc=0.5 loss=NaN" in line
+    assert "system" not in line
+    assert "As of" in done.err
+
+
+def test_conditions_are_handed_on(invoke: Invoke, answering: GatewayServer) -> None:
+    done = invoke(
+        "mlops:runs", "lo ra", "-p", "alpha", "-p", "beta", "--state", "running", "--tag", "a=b", "--param",
+        "lr", "--metric", "loss.max<3", "--since", "3d", "--until", "1h", "--sort", "-metric:acc.min",
+        "-n", "7",
+    )  # fmt: skip
+    assert done.code == 0
+    assert asked(answering) == {
+        "text": ["lo ra"], "project": ["alpha", "beta"], "state": ["running"], "tag": ["a=b"],
+        "param": ["lr"], "metric": ["loss.max<3"], "since": ["3d"], "until": ["1h"],
+        "sort": ["-metric:acc.min"], "limit": ["7"],
+    }  # fmt: skip
+    assert "acc.min=0.125 loss.max=2 acc=0.5" in done.out
+
+
+def test_json_is_the_answer_itself(invoke: Invoke, answering: GatewayServer) -> None:
+    assert invoke("mlops:runs", "--json").json == PAGE
+
+
+def test_what_is_not_there_is_said(invoke: Invoke, gateway: GatewayServer) -> None:
+    gateway.answers[PLAIN] = (200, {"runs": [], "next": "x", "indexed_at": None})
+    done = invoke("mlops:runs")
+    assert done.out == "No run is like that.\n"
+    assert "There are more" in done.err
+    assert "not been indexed yet" in done.err
+
+
+def test_csv_is_written_as_it_comes(invoke: Invoke, answering: GatewayServer) -> None:
+    done = invoke("mlops:runs", "--csv", "--tag", "a")
+    assert '"runs"' in done.out, "the test's server answers all with JSON"
+    assert answering.asked[-1][0] == "GET /api/runs/export?tag=a&sort=-started&format=csv"
+
+
+def test_a_rebuild_is_asked_for(invoke: Invoke, gateway: GatewayServer) -> None:
+    gateway.answers["POST /api/runs/rebuild"] = (202, {"asked_at": "2026-01-01T00:00:00+00:00"})
+    assert "read again" in invoke("mlops:runs", "--rebuild").out
+    assert "asked_at" in invoke("mlops:runs", "--rebuild", "--json").json
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--sort", "name"], 3, "sort='name'"),
+        (["--metric", "loss"], 3, "metric='loss'"),
+        (["--csv", "--json"], 3, "--csv"),
+        (["-n", "0"], 2, "Invalid value"),
+        (["-p", "../a"], 3, "../a"),
+    ],
+)
+def test_a_wrong_question_is_refused(
+    invoke: Invoke, gateway: GatewayServer, arguments: list[str], code: int, said: str
+) -> None:
+    done = invoke("mlops:runs", *arguments)
+    assert done.code == code
+    assert said in done.err
+    assert gateway.asked == []
+
+
+def test_what_the_gateway_refuses_is_told(invoke: Invoke, gateway: GatewayServer) -> None:
+    gone = {"type": "ProjectNotFound", "message": "no gamma", "remedy": "", "fields": {"project": "gamma"}}
+    gateway.answers["GET /api/runs?project=gamma&sort=-started&limit=20"] = (404, {"error": gone})
+    gateway.answers["GET /api/runs/export?project=gamma&sort=-started&format=csv"] = (404, {"error": gone})
+    for also in ([], ["--csv"]):
+        done = invoke("mlops:runs", "-p", "gamma", *also)
+        assert (done.code, done.out) == (4, "")
+        assert "no gamma" in done.err
