@@ -31,15 +31,18 @@ from mlops.entities import (
     Side,
 )
 from mlops.errors import DeploymentNotFound, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
-from mlops.hardware.meter import MachineReading, Meter
+from mlops.hardware.meter import Disk, MachineReading, Meter
+from mlops.hardware.names import ENERGY
 from mlops.installation import Installation
 from mlops.logs.query import LogQuery
 from mlops.logs.reading import LogFolder
+from mlops.monitoring.board import Board
 from mlops.monitoring.desk import AlertDesk
 from mlops.monitoring.drift_desk import DriftDesk
 from mlops.monitoring.evidently_client import EvidentlyClient
 from mlops.monitoring.performance_desk import PerformanceDesk
 from mlops.project import check_model_name, check_project_name
+from mlops.services.control import ask_restart
 from mlops.services.names import EVIDENTLY, LOGS
 from mlops.services.record import read_records, with_records
 from mlops.services.status import read_status
@@ -47,6 +50,7 @@ from mlops.serving.connections import Answer
 from mlops.serving.inference_log import LogCounts
 from mlops.serving.load import Load
 from mlops.serving.routing import Router
+from mlops.store.changes import Marks
 from mlops.store.figures import Figures
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
@@ -98,16 +102,19 @@ class Platform:
         meter: Meter | None = None,
         logs: LogFolder | None = None,
         evidently: EvidentlyClient | None = None,
+        restart: Callable[[str], object] | None = None,
     ) -> None:
         """`curves` reads the database of MLflow; None where MLflow is elsewhere. `drift_dir` is where the
         worker keeps pages of drift reports; None where there are none. `meter` reads this machine, and `logs`
-        are the services'; without them nothing is told of either. `evidently` asks Evidently's UI."""
+        are the services'; without them nothing is told of either. `evidently` asks Evidently's UI. `restart`
+        has the supervisor replace a service's process; None where there is none to ask."""
         self.addresses = addresses
         self.session_key = session_key
         self.traces = traces or Traces()
         self.alerts = AlertDesk(store)
         self.drift = DriftDesk(store, drift_dir)
-        self.runs = RunDesk(store, self._run_url)
+        self.board = Board(store, addresses.gateway)
+        self.runs = RunDesk(store, self.run_url)
         self.evidently = evidently
         self.performance = PerformanceDesk(store)
         self._store = store
@@ -117,6 +124,7 @@ class Platform:
         self._curves = curves
         self._logs = logs
         self._meter = meter
+        self._restart = restart
         self._callers = _Callers(store)
         self._prepared = True
         self._preparing: asyncio.Task[None] | None = None
@@ -145,6 +153,7 @@ class Platform:
             logs=LogFolder(installation.logs_dir),
             drift_dir=installation.drift_dir,
             meter=Meter(installation.root),
+            restart=lambda name: ask_restart(installation, name),
             evidently=_evidently(installation),
         )
 
@@ -239,7 +248,7 @@ class Platform:
         """The newest runs with their pages in MLflow; raises `ProjectNotFound`."""
         workspace = self.project(project)
         return [
-            replace(run, url=self._run_url(workspace, run.id))
+            replace(run, url=self.run_url(workspace, run.id))
             for run in self._store.runs.latest(project, max(1, min(count, 1000)))
         ]
 
@@ -281,6 +290,23 @@ class Platform:
             return self._store.figures()
         except SQLAlchemyError as error:
             raise ServiceUnavailable("postgres", str(error).splitlines()[0]) from error
+
+    def marks(self) -> Marks:
+        """Marks by topic and project that differ from earlier ones where something changed. `status`, how the
+        services are, is told also while Postgres does not answer: the others are then missing."""
+        states = [(each.name, each.state, each.detail, each.restarts) for each in self.services()]
+        found: Marks = {"status": {"": repr(states)}}
+        with contextlib.suppress(ServiceUnavailable, SQLAlchemyError):
+            found |= self._store.marks()
+        return found
+
+    def energy(self) -> dict[str, float]:
+        """Joules that the indexed runs of each project took, as far as they were measured."""
+        return self._store.energy_j(ENERGY)
+
+    def disk(self) -> Disk | None:
+        """The disk that holds the installation; None where nothing reads it."""
+        return None if self._meter is None else self._meter.disk()
 
     def machine(self) -> MachineReading | None:
         """What this machine is and does, its disk as well; None where nothing reads it. It takes up to a
@@ -373,6 +399,17 @@ class Platform:
         self._write_down(who, "undeploy", project, model)
         return [self._with_full_url(deployment) for deployment in stopping]
 
+    def restart_service(self, name: str, who: str) -> None:
+        """Have one service's process replaced, and write down who asked; returns at once. Of Postgres' own
+        restart the log alone tells. Raises `InvalidInput` for an unknown name, `ServiceUnavailable` where it
+        does not run here."""
+        if self._restart is None:
+            raise ServiceUnavailable("the supervisor", "nothing supervises the services here")
+        self._restart(name)
+        log.warning("%s asked for a restart of %s", who, name, extra={"event": "service.restart", "of": name})
+        if name != "postgres":
+            self._store.audit.record(who, "restart", None, service=name)
+
     def _write_down(
         self, who: str, action: str, project: str, model: str, why: str = "", **details: Any
     ) -> None:
@@ -448,7 +485,8 @@ class Platform:
     def _with_full_url(self, deployment: Deployment) -> Deployment:
         return replace(deployment, url=self.addresses.gateway + deployment.url)
 
-    def _run_url(self, workspace: ProjectWorkspace, run_id: str) -> str:
+    def run_url(self, workspace: ProjectWorkspace, run_id: str) -> str:
+        """The run's page in MLflow's own UI; empty where there is none."""
         if not self.addresses.mlflow:
             return ""
         page = f"{self.addresses.mlflow}/#/experiments/{workspace.mlflow_experiment_id}/runs/{run_id}"

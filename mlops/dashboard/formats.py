@@ -50,3 +50,32 @@ def exact(moment: datetime) -> str:
 def commands(text: str) -> Markup:
     """Escaped, with what stands in backticks set as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share of 0 to 1 in percent, without digits that say nothing: `100`, `99.7`; never 100 for less."""
+    text = f"{100 * share:.{digits}f}"
+    if share < 1 and float(text) >= 100:
+        text = f"{100 - 10**-digits:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def size(count: float) -> str:
+    """Bytes as 640 kB, 1.2 GB."""
+    for unit, step in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= step:
+            return f"{count / step:.3g} {unit}" if count < 1000 * step else f"{count / step:.0f} {unit}"
+    return f"{count:.0f} B"
+
+
+def latency(seconds: float) -> str:
+    """As 7.5 ms or 1.2 s."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def energy(joules: float) -> str:
+    """As 820 J, 41 Wh or 1.2 kWh."""
+    hours = joules / 3600
+    if hours < 1:
+        return f"{joules:.3g} J"
+    return f"{hours:.3g} Wh" if hours < 1000 else f"{hours / 1000:.3g} kWh"

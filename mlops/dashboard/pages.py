@@ -1,98 +1,76 @@
-"""The dashboard's pages and fragments. Callers are known by then: the gateway puts `principal` and
-`csrf` into each request's state."""
+"""The dashboard's pages. Callers are known by then: the gateway puts `principal` and `csrf` into each
+request's state."""
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.staticfiles import StaticFiles
 
-from mlops.dashboard import formats
-from mlops.dashboard.overview import Overviews
+from mlops.dashboard.actions import action_routes
+from mlops.dashboard.assets import Assets
+from mlops.dashboard.frame import Frame
+from mlops.dashboard.hardware import hardware_page
+from mlops.dashboard.home import home_page
+from mlops.dashboard.monitoring import monitoring_page, report_page
+from mlops.dashboard.rendering import FOLDER, Templates
+from mlops.dashboard.services import services_page
 from mlops.platform import Platform
-from mlops.store.tokens import Principal
+from mlops.services.names import LOGS
 
-_FOLDER = Path(__file__).parent
-
-_ProjectFilter = Annotated[str | None, Query(max_length=100)]
+Number = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class Pages:
-    """The templates; everything they print is escaped."""
+    """Everything a browser is shown."""
 
-    def __init__(self) -> None:
-        self._templates = Environment(
-            loader=FileSystemLoader(_FOLDER / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters.update(
-            number=formats.number,
-            exact=formats.exact,
-            duration=formats.duration,
-            ago=formats.ago,
-            commands=formats.commands,
-        )
+    def __init__(self, platform: Platform) -> None:
+        self.assets = Assets(FOLDER / "static")
+        self._templates = Templates(self.assets)
+        self.frame = Frame(platform, self._templates)
+
+    def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page without the frame."""
+        return self._templates.render(template, status, **values)
 
     def login(self, problem: str, csrf: str, next: str, status: int = 200) -> HTMLResponse:
         """The form that takes a token."""
         return self.render("login.html", status, problem=problem, csrf=csrf, next=next)
 
-    def render(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-        """One page or fragment; `now` is known to all of them."""
-        page = self._templates.get_template(template).render(now=datetime.now(UTC), **values)
-        return HTMLResponse(page, status)
-
-
-class _Static(StaticFiles):
-    """Files that browsers keep, and ask about before each use."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers["Cache-Control"] = "no-cache"
-        return response
-
-
-def static_files() -> StaticFiles:
-    """The dashboard's style sheets, scripts and icon."""
-    return _Static(directory=os.fspath(_FOLDER / "static"))
-
 
 def dashboard_routes(platform: Platform, pages: Pages) -> APIRouter:
-    """GET / and the fragments it renews itself from."""
+    """GET of each page, and what its actions ask and do."""
     routes = APIRouter(include_in_schema=False)
-    overviews = Overviews(platform)
+    frame = pages.frame
+    home, monitoring, services, hardware = (
+        frame.add(make(platform)) for make in (home_page, monitoring_page, services_page, hardware_page)
+    )
 
     @routes.get("/")
-    def home(request: Request, project: _ProjectFilter = None) -> Response:
-        """Show projects, deployments and services."""
-        return _overview("home.html", request, project)
+    async def show_home(request: Request) -> Response:
+        """Show all projects, or one."""
+        return await frame.show(request, home)
 
-    @routes.get("/fragments/overview")
-    def overview(request: Request, project: _ProjectFilter = None) -> Response:
-        """Render the parts of the home page that change."""
-        return _overview("fragment.html", request, project)
+    @routes.get("/monitoring")
+    async def show_monitoring(request: Request) -> Response:
+        """Show alerts, drift, traffic and availability."""
+        return await frame.show(request, monitoring)
 
-    def _overview(template: str, request: Request, project: str | None) -> Response:
-        principal: Principal = request.state.principal
-        chosen = project or principal.project
-        gathered = overviews.gather(principal, chosen)
-        return pages.render(
-            template,
-            overview=gathered,
-            principal=principal,
-            csrf=request.state.csrf,
-            project=chosen,
-            project_names=overviews.project_names(principal),
-            mlflow_url=platform.addresses.mlflow,
-        )
+    @routes.get("/monitoring/reports/{number}")
+    async def show_report(request: Request, number: Number) -> Response:
+        """Show a drift report."""
+        return await frame.show(request, report_page(platform, number))
 
+    @routes.get("/services")
+    async def show_services(request: Request) -> Response:
+        """Show the services, and to an admin their logs."""
+        return await frame.show(request, services, log_names=LOGS)
+
+    @routes.get("/hardware")
+    async def show_hardware(request: Request) -> Response:
+        """Show this machine."""
+        return await frame.show(request, hardware)
+
+    routes.include_router(action_routes(platform, frame))
     return routes

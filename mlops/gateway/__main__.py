@@ -43,8 +43,9 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201 - a process's last word
         return 2
     _allow_many_connections()
+    app = create_app(platform)
     settings = uvicorn.Config(
-        create_app(platform),
+        app,
         host=LOOPBACK,
         port=urlsplit(platform.addresses.gateway).port or 0,
         log_config=None,  # its lines go where ours do
@@ -57,7 +58,7 @@ def main() -> int:
     # Not by uvicorn's `fd`: it takes the socket for a Unix one, without TCP_NODELAY and callers' addresses.
     door = settings.bind_socket() if inherited is None else socket.socket(fileno=inherited)
     log.info("the gateway runs", extra={"event": "gateway.running", "address": platform.addresses.gateway})
-    GatewayServer(settings).run([door, *_second_door(platform.addresses.evidently)])
+    GatewayServer(settings, app.state.streams.close).run([door, *_second_door(platform.addresses.evidently)])
     log.info("the gateway stops", extra={"event": "gateway.stopped"})
     return 0
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 
-from mlops.dashboard.pages import Pages, dashboard_routes, static_files
+from mlops.dashboard.pages import Pages, dashboard_routes
 from mlops.gateway.auth import Authentication, project_within_reach
 from mlops.gateway.bodies import BodyLimit
 from mlops.gateway.door import Door
@@ -18,8 +18,10 @@ from mlops.gateway.evidently.origin import EvidentlyOrigin
 from mlops.gateway.origins import OriginCheck
 from mlops.gateway.responses import Responses
 from mlops.gateway.routes.alerts import alert_routes
+from mlops.gateway.routes.board import board_routes
 from mlops.gateway.routes.deployments import deployment_routes
 from mlops.gateway.routes.drift import drift_routes
+from mlops.gateway.routes.events import event_routes
 from mlops.gateway.routes.evidently import evidently_routes
 from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
@@ -31,14 +33,16 @@ from mlops.gateway.routes.protocols import scoring_routes, v2_routes
 from mlops.gateway.routes.runs import run_routes
 from mlops.gateway.routes.status import status_routes
 from mlops.gateway.sessions import Sessions
+from mlops.gateway.streams import Streams
 from mlops.gateway.tickets import Tickets
 from mlops.platform import Platform
 
 
 def create_app(platform: Platform) -> FastAPI:
     """The gateway and dashboard of `platform`, which is started and stopped with the app."""
-    pages = Pages()
+    pages = Pages(platform)
     sessions = Sessions(platform.session_key, platform.addresses.gateway)
+    streams = Streams(platform.marks)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -69,7 +73,8 @@ def create_app(platform: Platform) -> FastAPI:
             ),
         ],
     )
-    add_error_handlers(app)
+    app.state.streams = streams
+    add_error_handlers(app, pages.frame)
     for routes in (
         inference_routes(platform),  # first, as routes are tried in order
         v2_routes(platform),
@@ -85,9 +90,11 @@ def create_app(platform: Platform) -> FastAPI:
         evidently_routes(platform, pages),
         performance_routes(platform),
         metrics_routes(platform),
-        login_routes(platform, pages, sessions, Tickets()),
+        board_routes(platform),
+        event_routes(streams, sessions),
+        login_routes(platform, pages, sessions, Tickets(), streams),
         dashboard_routes(platform, pages),
     ):
         app.include_router(routes)
-    app.mount("/static", static_files())
+    app.mount("/static", pages.assets)
     return app

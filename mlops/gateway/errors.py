@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
 from mlops import errors
+from mlops.dashboard.frame import Frame
 from mlops.serving.hangup import CallerGone
 
 STATUSES: Mapping[type[errors.MLOpsError], int] = {
@@ -78,18 +79,28 @@ def unexpected_response(request_id: str) -> JSONResponse:
     )
 
 
-def add_error_handlers(app: Starlette) -> None:
-    """Give every error of a route the one shape."""
+def add_error_handlers(app: Starlette, frame: Frame | None = None) -> None:
+    """Give every error of a route the one shape; people who asked for a page of the dashboard's `frame`
+    get one that says it."""
+
+    async def platform_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, errors.MLOpsError)  # noqa: S101 - registered for this class alone
+        request.state.problem = error.message
+        if frame is not None and request.method == "GET" and _is_for_people(request):
+            return await frame.problem(request, error.message, error.remedy, status_of(error))
+        return error_response(error)
+
     app.add_exception_handler(CallerGone, _caller_gone)
-    app.add_exception_handler(errors.MLOpsError, _platform_error)
+    app.add_exception_handler(errors.MLOpsError, platform_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
 
 
-async def _platform_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, errors.MLOpsError)  # noqa: S101 - registered for this class alone
-    request.state.problem = error.message
-    return error_response(error)
+def _is_for_people(request: Request) -> bool:
+    """Whether a browser asked for a page of the dashboard, which holds no data of its own."""
+    route = request.scope.get("route")
+    asked = "text/html" in request.headers.get("accept", "") and "hx-request" not in request.headers
+    return asked and not getattr(route, "include_in_schema", True)
 
 
 async def _caller_gone(request: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import uvicorn
 
@@ -17,11 +18,17 @@ class GatewayServer(uvicorn.Server):
     whose request is on its way, which the caller sees as a reset. Here such callers have `LINGER_S` more,
     are answered, and are told with the answer that the connection ends."""
 
+    def __init__(self, config: uvicorn.Config, before_end: Callable[[], None]) -> None:
+        """`before_end` ends what would never end by itself."""
+        super().__init__(config)
+        self._before_end = before_end
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no further connection, let those that are open bring what they are about to send, then end
         as uvicorn does."""
         for server in self.servers:
             server.close()
+        self._before_end()
         self.server_state.default_headers.append((b"connection", b"close"))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LINGER_S

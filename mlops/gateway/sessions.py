@@ -47,6 +47,11 @@ class Sessions:
         role, project, expires, _ = json.loads(base64.urlsafe_b64decode(payload))
         return Principal(Role(role), project) if time.time() < expires else None
 
+    def left_s(self, value: str) -> float:
+        """For how many s more a cookie that `read` knows is good."""
+        claims = json.loads(base64.urlsafe_b64decode(value.partition(".")[0]))
+        return float(claims[2]) - time.time()
+
     def csrf(self, binding: str) -> str:
         """The token a form must send back; `binding` is the cookie it belongs to."""
         return self._sign("csrf", binding)

@@ -50,7 +50,11 @@ class Meter:
             if self._readers is None:
                 self._readers = self._open_readers()
             sample = self._readers.read()
-        return MachineReading(sample, operating_system(sample), _disk(self._home))
+        return MachineReading(sample, operating_system(sample), self.disk())
+
+    def disk(self) -> Disk | None:
+        """The disk alone, at once; None where it cannot be read."""
+        return _disk(self._home)
 
 
 def _disk(folder: Path) -> Disk | None:

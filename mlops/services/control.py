@@ -101,16 +101,9 @@ def stop(installation: Installation, timeout_s: float = 30.0) -> bool:
 
 
 def restart_service(installation: Installation, name: str, progress: Progress = lambda _: None) -> None:
-    """End one service by its stop signal; the supervisor brings it back. Raises `InvalidInput` for an
-    unknown name, `ServiceUnavailable` when nothing runs."""
-    if name not in (*SERVICES, EVIDENTLY):
-        raise InvalidInput("service", name, "is not a service", remedy=f"Use one of: {', '.join(SERVICES)}.")
-    before = next((seen for seen in read_status(installation) if seen.name == name), None)
-    if before is None or before.pid is None:
-        raise ServiceUnavailable(name, "it does not run here")
-    stop_signal = postgres.STOP_SIGNAL if name == "postgres" else signal.SIGTERM
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(before.pid).send_signal(stop_signal)
+    """End one service by its stop signal, and wait until the supervisor has brought it back. Raises what
+    `ask_restart` does, and `ServiceStartFailed`."""
+    before = ask_restart(installation, name)
     deadline = time.monotonic() + installation.config.start_timeout_s
     while time.monotonic() < deadline:
         seen = next((s for s in read_status(installation) if s.name == name), before)
@@ -119,6 +112,20 @@ def restart_service(installation: Installation, name: str, progress: Progress = 
         progress(read_status(installation))
         time.sleep(_POLL_S)
     raise _failure(installation, name, "it did not come back in time")
+
+
+def ask_restart(installation: Installation, name: str) -> ServiceStatus:
+    """End one service by its stop signal; the supervisor brings it back. Returns how it was before, at once.
+    Raises `InvalidInput` for an unknown name, `ServiceUnavailable` when it does not run here."""
+    if name not in (*SERVICES, EVIDENTLY):
+        raise InvalidInput("service", name, "is not a service", remedy=f"Use one of: {', '.join(SERVICES)}.")
+    before = next((seen for seen in read_status(installation) if seen.name == name), None)
+    if before is None or before.pid is None:
+        raise ServiceUnavailable(name, "it does not run here")
+    stop_signal = postgres.STOP_SIGNAL if name == "postgres" else signal.SIGTERM
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(before.pid).send_signal(stop_signal)
+    return before
 
 
 def _launch(installation: Installation) -> None:

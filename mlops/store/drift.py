@@ -190,6 +190,24 @@ class Drift:
             jobs = [_job(row) for row in connection.execute(_LAST.columns(*drift_jobs.c))]
         return {(job.project, job.model, job.version, job.trigger): job for job in jobs}
 
+    def columns_over(self, project: str, model: str, since: datetime, most: int) -> list[DriftJob]:
+        """The model's reports that were made since then with all their rows, the newest `most`, oldest
+        first."""
+        statement = (
+            select(drift_jobs)
+            .where(drift_jobs.c.project == project, drift_jobs.c.model == model)
+            .where(drift_jobs.c.state == JobState.DONE.value, drift_jobs.c.until >= since)
+            .order_by(drift_jobs.c.id.desc())
+            .limit(most)
+        )
+        rows = defaultdict(list)
+        with self._engine.connect() as connection:
+            found = connection.execute(statement).all()
+            wanted = select(drift_columns).where(drift_columns.c.job_id.in_([row.id for row in found]))
+            for row in connection.execute(wanted.order_by(drift_columns.c.place)) if found else ():
+                rows[row.job_id].append(row)
+        return [_job(row, rows[row.id]) for row in reversed(found)]
+
     # -- keeping --------------------------------------------------------------------------------
 
     def forget_old(self) -> None:

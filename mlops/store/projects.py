@@ -103,6 +103,16 @@ class Projects:
         with self._engine.connect() as connection:
             return [_workspace(row) for row in connection.execute(select(projects).order_by(projects.c.name))]
 
+    def described(self) -> dict[str, dict[str, str]]:
+        """What each project's project.toml says of it itself: description, primary_metric."""
+        stated = (projects.c.settings[name].astext.label(name) for name in ("description", "primary_metric"))
+        with self._engine.connect() as connection:
+            found = connection.execute(select(projects.c.name, *stated))
+            return {
+                row.name: {"description": row.description or "", "primary_metric": row.primary_metric or ""}
+                for row in found
+            }
+
     def remove(self, name: str) -> None:
         """Forget the project with its tokens, deployments and indexed runs; raises `ProjectNotFound`."""
         with self._engine.begin() as connection:

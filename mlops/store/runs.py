@@ -38,6 +38,11 @@ class Runs:
         with self._engine.connect() as connection:
             return [run.as_run() for run in _read(connection, statement)]
 
+    def of_ids(self, ids: Sequence[str]) -> list[Run]:
+        """The runs of these MLflow ids that there are."""
+        with self._engine.connect() as connection:
+            return [run.as_run() for run in _read(connection, select(runs).where(runs.c.id.in_(ids)))]
+
     def going_on_or_failed(self, since: datetime) -> list[Run]:
         """Of all projects, the runs that go on, and those that failed since then; without their metrics."""
         failed = and_(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import ExceptionContext, event, text
 from sqlalchemy.exc import OperationalError
@@ -11,6 +13,7 @@ from mlops.store.alert_rules import AlertRules
 from mlops.store.alerts import Alerts
 from mlops.store.aliases import FollowedAliases
 from mlops.store.audit import Audit
+from mlops.store.changes import Marks, read_marks
 from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
 from mlops.store.drift import Drift
@@ -18,6 +21,7 @@ from mlops.store.figures import Figures, read_figures
 from mlops.store.ground_truths import GroundTruths
 from mlops.store.inferences import Inferences
 from mlops.store.labelled import Labelled
+from mlops.store.last_runs import LastRuns, energy_j, last_runs
 from mlops.store.probes import Probes
 from mlops.store.projects import Projects
 from mlops.store.retention import Retention
@@ -63,6 +67,18 @@ class Store:
     def figures(self) -> Figures:
         """Counts over all tables at one moment."""
         return read_figures(self._engine)
+
+    def last_runs(self, since: datetime) -> dict[str, LastRuns]:
+        """What each project ran last; failures count since then."""
+        return last_runs(self._engine, since)
+
+    def energy_j(self, metric: str) -> dict[str, float]:
+        """By project, what that metric of its runs adds up to."""
+        return energy_j(self._engine, metric)
+
+    def marks(self) -> Marks:
+        """What tells a change of what people look at."""
+        return read_marks(self._engine)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -90,12 +90,33 @@ class TrafficLog:
                 )
         return total
 
+    def series(
+        self, project: str, model: str, since: datetime, step_s: int
+    ) -> list[tuple[datetime, Traffic]]:
+        """What all versions of the model answered, by steps of so many s; steps without a request are left
+        out."""
+        found: dict[datetime, Traffic] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(
+                _SERIES, {"project": project, "model": model, "since": since, "step": step_s}
+            ):
+                found.setdefault(row.at, Traffic()).add(
+                    Traffic(row.requests, row.errors, list(row.latencies))
+                )
+        return list(found.items())
+
     def forget_old(self) -> None:
         """Drop windows that are older than a day."""
         with self._engine.begin() as connection:
             connection.execute(delete(traffic).where(traffic.c.began < datetime.now(UTC) - self.KEPT))
 
 
+_SERIES = text("""
+SELECT to_timestamp(floor(extract(epoch FROM began) / :step) * :step) AS at, requests, errors, latencies
+  FROM traffic JOIN deployments ON deployments.id = traffic.deployment_id
+ WHERE deployments.project = :project AND deployments.model = :model AND began >= :since
+ ORDER BY at
+""")
 _ADD = text("""
 INSERT INTO traffic (deployment_id, began, requests, errors, latencies)
 SELECT id, :began, :requests, :errors, :latencies FROM deployments WHERE id = :id

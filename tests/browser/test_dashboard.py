@@ -1,195 +1,75 @@
-"""The dashboard in a real browser, from the gateway's real process."""
+"""The dashboard in a real browser: how pages look, what they do by themselves, what the keyboard does."""
 
 from __future__ import annotations
 
-import fcntl
-import json
+import contextlib
 import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 import httpx
-import psycopg
+import psutil
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
-from mlops.config import MLOpsConfig
-from mlops.entities import DeploymentState, ProjectWorkspace, RunStatus
+from mlops.entities import RunStatus, Severity
 from mlops.installation import Installation
-from mlops.services.status import lock_file, status_file
-from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.alerts import Begun, Changes
+from mlops.store.indexed_runs import IndexedRun
 from mlops.store.store import Store
-from mlops.store.tokens import Role
 
-CHROMIUM = Path("/usr/bin/chromium")
+from .conftest import CHROMIUM, SIZES, ask
+
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium")
 
-# The browser's own background traffic stays off.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--no-default-browser-check",
-]
-SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+PAGES = {
+    "home": "/",
+    "project": "/?project=drilling",
+    "monitoring": "/monitoring",
+    "report": "/monitoring/reports/{report}?project=drilling",
+    "services": "/services",
+    "hardware": "/hardware",
+}
 
 
-@pytest.fixture(scope="module")
-def store(database_url: str) -> Iterator[Store]:
-    made = Store(database_url)
-    made.upgrade()
-    with psycopg.connect(database_url) as connection:
-        connection.execute("TRUNCATE projects, tokens, deployments, replicas, runs, audit CASCADE")
-    _fill(made)
-    yield made
-    made.close()
+def _path(store: Store, name: str) -> str:
+    return PAGES[name].format(report=store.drift.latest("drilling")[0].id)
 
 
-def _fill(store: Store) -> None:
-    now = datetime.now(UTC)
-    about = {
-        "drilling": ("Key points of aerospace drilling from Setitec logs", "val_mae_mm"),
-        "digits": ("Hand-written digits, the platform's second project", "accuracy"),
-        "adapters": ("Small adapters for a language model, trained on a laptop", ""),
-    }
-    for name, (description, metric) in about.items():
-        workspace = ProjectWorkspace(
-            name, name, "1", f"/remotes/{name}", f"{name}__", f"/projects/{name}", Path("/projects") / name
-        )
-        store.projects.put(workspace, {"description": description, "primary_metric": metric})
-    store.tokens.put("token-of-digits", Role.MEMBER, "digits")
-    last = {"val_mae_mm": 0.0731, "entry_mae_mm": 0.0512, "exit_mae_mm": 0.0984, "loss": 0.00213}
-    drilled = {key: MetricSummary(value, value, value) for key, value in last.items()}
-    store.run_index.put(
-        [
-            IndexedRun("4f2a9c", "drilling", "patchtsmixer-12", "drilling", RunStatus.FINISHED,
-                       now - timedelta(hours=3), now - timedelta(hours=1, minutes=57), metrics=drilled),
-            IndexedRun("91be04", "digits", "logistic-baseline", "digits", RunStatus.FAILED,
-                       now - timedelta(minutes=12), now - timedelta(minutes=11),
-                       metrics={"accuracy": MetricSummary(0.9412, 0.9, 0.95)}),
-        ]
-    )  # fmt: skip
-    running = store.deployments.want("drilling", "depth", 3, 2)
-    store.deployments.advance(running.id, DeploymentState.RUNNING)
-    store.deployments.want("digits", "classifier", 1, 1)
-    failed = store.deployments.want("drilling", "wear", 1, 1)
-    trace = (
-        'Traceback (most recent call last):\n  File "model.py", line 8, in load\nValueError: no input "force"'
-    )
-    store.deployments.advance(failed.id, DeploymentState.FAILED, error=trace)
-
-
-@pytest.fixture(scope="module")
-def gateway(
-    tmp_path_factory: pytest.TempPathFactory, store: Store, database_url: str
-) -> Iterator[Installation]:
-    installation = Installation(MLOpsConfig(home=tmp_path_factory.mktemp("browser") / "home"))
-    installation.prepare()
-    installation.choose_ports(["gateway", "mlflow", "postgres"])
-    supervisor = _supervise(installation)
-    settings = {"MLOPS_HOME": str(installation.root), "MLOPS_DATABASE_URL": database_url}
-    process = subprocess.Popen([sys.executable, "-m", "mlops.gateway"], env={**os.environ, **settings})
-    try:
-        deadline = time.monotonic() + 30
-        while not _admits(installation):
-            assert time.monotonic() < deadline, "the gateway did not start"
-            time.sleep(0.1)
-        yield installation
-    finally:
-        process.terminate()
-        process.wait(15)
-        supervisor.close()
-
-
-def _supervise(installation: Installation) -> IO[str]:
-    """Stands in for the supervisor: holds its lock and reports services in several states."""
-    since = (datetime.now(UTC) - timedelta(minutes=42)).isoformat()
-    rows = [
-        {"name": "postgres", "state": "healthy", "address": "127.0.0.1:24101", "since": since},
-        {"name": "mlflow", "state": "unhealthy", "address": "http://127.0.0.1:24102", "since": since,
-         "restarts": 3, "detail": "http://127.0.0.1:24102/health answers 500"},
-        {"name": "ray", "state": "starting", "address": "127.0.0.1:24103", "since": since},
-        {"name": "worker", "state": "healthy", "since": since},
-        {"name": "gateway", "state": "healthy", "address": installation.gateway_url, "since": since},
-    ]  # fmt: skip
-    lock = lock_file(installation).open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    status_file(installation).write_text(json.dumps({"pid": os.getpid(), "services": rows}))
-    return lock
-
-
-def _admits(installation: Installation) -> bool:
-    try:
-        return _ask(installation, "GET", "/api/me").is_success
-    except httpx.TransportError:
-        return False
-
-
-def _ask(installation: Installation, method: str, path: str, token: str = "") -> httpx.Response:
-    headers = {"Authorization": f"Bearer {token or installation.secret('admin_token')}"}
-    return httpx.request(method, installation.gateway_url + path, headers=headers, trust_env=False)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def open_page(browser, gateway: Installation):
-    """Opens a page logged in by a ticket; fails the test on any console error or page error."""
-    contexts, problems = [], []
-
-    def open_(token: str = "", size: str = "desktop", scheme: str = "light", path: str = "/"):
-        width, height = SIZES[size]
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(_ask(gateway, "POST", "/api/tickets", token).json()["url"])
-        page.wait_for_url(gateway.gateway_url + "/")
-        if path != "/":
-            page.goto(gateway.gateway_url + path)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert problems == []
-
-
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_home_shows_the_platform(open_page, tmp_path: Path, size: str, scheme: str) -> None:
-    page = open_page(size=size, scheme=scheme)
-    assert page.locator("#projects article").count() == 3
-    assert page.locator("#projects").get_by_text("patchtsmixer-12").is_visible()
-    assert page.locator("#deployments tbody th").count() == 3
-    assert page.locator("#services tbody tr").count() == 5
+def test_page_looks_right_and_is_accessible(
+    open_page, store: Store, tmp_path: Path, name: str, size: str, scheme: str
+) -> None:
+    page = open_page(size=size, scheme=scheme, path=_path(store, name))
+    page.wait_for_timeout(400)  # charts and the first renewal
+    assert page.locator("main section").count() >= 1
     overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert overflow <= 0, "the page itself does not scroll sideways"
+    assert page.locator(".stale").count() == 0
     # Kept where a person looks at them, when one says where.
     folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
-    page.screenshot(path=folder / f"home-{size}-{scheme}.png", full_page=True)
+    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{each['id']}: {each['nodes'][0]['html'][:160]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def _begin(store: Store, name: str, severity: Severity = Severity.WARNING, project: str = "drilling") -> None:
+    key = (project, name, "depth")
+    begun = Begun(key, "drift_share", severity, f"{name} is wrong", None, None, (), True, True)
+    store.alerts.apply(Changes(begun=[begun]), datetime.now(UTC))
 
 
 def test_link_in_a_file_logs_in(browser, gateway: Installation, tmp_path: Path) -> None:
-    url = _ask(gateway, "POST", "/api/tickets").json()["url"]
+    url = ask(gateway, "POST", "/api/tickets").json()["url"]
     file = tmp_path / "dashboard.html"
     file.write_text(f'<meta http-equiv="refresh" content="0;url={url}">')
     page = browser.new_page()
@@ -198,31 +78,121 @@ def test_link_in_a_file_logs_in(browser, gateway: Installation, tmp_path: Path) 
     page.close()
 
 
-def test_member_sees_its_project_only(open_page) -> None:
+def test_member_sees_its_project_only(open_page, gateway: Installation) -> None:
     page = open_page(token="token-of-digits")
     assert page.locator("#projects article h3").all_inner_texts() == ["digits"]
-    assert "drilling" not in page.locator("#overview").inner_text()
+    for path in ("/", "/monitoring", "/services", "/hardware"):
+        page.goto(gateway.gateway_url + path)
+        text = page.locator("body").inner_text()
+        assert "drilling" not in text
+        assert "platform /" not in text
 
 
-def test_page_renews_itself_and_keeps_what_is_in_use(open_page, store: Store) -> None:
+def test_home_renews_itself_and_keeps_what_is_in_use(open_page, store: Store) -> None:
     page = open_page()
-    page.locator("summary").click()
+    page.locator("#deployments summary").click()
     begun = IndexedRun("new", "adapters", "lora-rank-8", "adapters", RunStatus.RUNNING, datetime.now(UTC))
     store.run_index.put([begun])
-    page.locator("#projects").get_by_text("lora-rank-8").wait_for(timeout=5000)
-    assert page.locator("#projects article").first.locator("h3").inner_text() in ("digits", "drilling")
-    assert page.locator("details[open] pre").is_visible()
-    assert page.locator("#switcher a").count() == 4
+    page.locator("#projects").get_by_text("lora-rank-8").wait_for(timeout=8000)
+    assert page.locator("#deployments details[open] pre").is_visible()
+    assert page.locator("#project option").count() == 4
 
 
-def test_theme_is_chosen_and_kept(open_page) -> None:
+def test_new_rows_wait_to_be_asked_for(open_page, store: Store) -> None:
+    page = open_page(path="/monitoring")
+    shown = page.locator("#alerts tbody").first.locator("tr:visible").count()
+    page.wait_for_timeout(1500)  # the stream is open
+    _begin(store, "second-look")
+    waiting = page.locator("#alerts .waiting")
+    waiting.wait_for(timeout=8000)
+    assert waiting.inner_text() == "1 new"
+    assert page.locator("#alerts").get_by_text("second-look is wrong").is_hidden()
+    waiting.click()
+    assert page.locator("#alerts").get_by_text("second-look is wrong").is_visible()
+    assert page.locator("#alerts tbody").first.locator("tr:visible").count() == shown + 1
+
+
+def test_alert_is_acknowledged_by_keyboard_alone(open_page, store: Store, tmp_path: Path) -> None:
+    _begin(store, "keyboard-walk")
+    page = open_page(path="/monitoring?project=drilling")
+    row = page.locator("tr", has_text="keyboard-walk is wrong")
+    for _ in range(20):
+        page.keyboard.press("j")
+        if row.evaluate("row => row === document.activeElement"):
+            break
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert row.evaluate("row => row === document.activeElement")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Acknowledge the alert").wait_for()
+    page.screenshot(path=Path(os.environ.get("SCREENSHOTS", tmp_path)) / "sheet.png")
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    page.keyboard.press("Enter")
+    button = page.locator("dialog").get_by_role("button", name="Acknowledge")
+    button.wait_for()
+    button.focus()
+    page.keyboard.press("Enter")
+    row.get_by_text("by admin").wait_for(timeout=8000)
+    assert "You look after keyboard-walk" in page.locator("#told").inner_text()
+
+
+def test_an_alert_that_is_over_meanwhile_says_so_in_the_sheet(open_page, store: Store) -> None:
+    _begin(store, "short-lived")
+    page = open_page(path="/monitoring?project=drilling", errors=False)
+    page.locator("tr", has_text="short-lived").get_by_role("button", name="Silence").click()
+    page.get_by_role("heading", name="Silence the alert").wait_for()
+    number = next(alert.id for alert in store.alerts.latest() if alert.rule == "short-lived")
+    store.alerts.apply(Changes(ended=[number]), datetime.now(UTC))
+    page.locator("dialog").get_by_role("button", name="Silence").click()
+    page.locator("dialog .problem").get_by_text(str(number)).wait_for()
+
+
+def test_logs_are_filtered_by_the_address(open_page) -> None:
+    page = open_page(path="/services")
+    rows = page.locator("#logs tbody tr")
+    assert rows.count() > 8
+    page.get_by_label("From level").select_option("error")
+    page.wait_for_url(re.compile("level=error"))
+    page.wait_for_function("document.querySelectorAll('#logs tbody tr').length < 8")
+    assert "depth answers slowly" not in page.locator("#logs").inner_text()
+    page.reload()
+    assert page.get_by_label("From level").input_value() == "error"
+
+
+def test_project_and_range_are_in_the_address(open_page, gateway: Installation) -> None:
+    page = open_page(path="/monitoring")
+    page.get_by_label("Project").select_option("drilling")
+    page.wait_for_url(gateway.gateway_url + "/monitoring?project=drilling")
+    page.get_by_label("Time range").select_option("1h")
+    page.wait_for_url(gateway.gateway_url + "/monitoring?project=drilling&range=1h")
+    page.get_by_role("link", name="Services").click()
+    page.wait_for_url(gateway.gateway_url + "/services?project=drilling&range=1h")
+    page.go_back()
+    assert page.get_by_label("Time range").input_value() == "1h"
+
+
+def test_charts_are_drawn_with_gaps_and_one_cursor(open_page) -> None:
+    page = open_page(path="/monitoring?project=drilling&range=1h")
+    page.locator(".chart canvas").nth(2).wait_for()
+    assert page.locator(".chart.nothing").count() == 0
+    page.locator(".chart .u-over").first.hover(position={"x": 60, "y": 30})
+    times = page.locator(".chart .u-legend .u-series:first-child .u-value").all_inner_texts()
+    assert len(set(times)) == 1
+    assert times[0] != "–"
+
+
+def test_theme_and_rail_are_chosen_and_kept(open_page) -> None:
     page = open_page()
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.locator("#theme").click()
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert dark != ground
+    page.locator("#fold").click()
     page.reload()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+    assert page.locator(".rail").bounding_box()["width"] < 60
+    assert page.get_by_role("link", name="Monitoring").is_visible()
     page.locator("#theme").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
 
@@ -247,8 +217,29 @@ def test_pasted_token_logs_in_and_the_door_logs_out(browser, gateway: Installati
     context.close()
 
 
-def test_page_is_light(open_page) -> None:
-    page = open_page()
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_light(open_page, store: Store, name: str) -> None:
+    page = open_page(path=_path(store, name))
     page.reload(wait_until="load")
     sizes = page.evaluate("performance.getEntries().map(entry => entry.encodedBodySize || 0)")
     assert 0 < sum(sizes) < 200_000
+
+
+def test_twenty_streams_cost_little(gateway_process: psutil.Process, gateway: Installation) -> None:
+    headers = {"Authorization": f"Bearer {gateway.secret('admin_token')}"}
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
+        process = gateway_process
+        before = process.memory_info().rss
+        for _ in range(20):
+            answer = stack.enter_context(
+                client.stream("GET", gateway.gateway_url + "/events", headers=headers)
+            )
+            assert answer.headers["content-type"].startswith("text/event-stream")
+        began = process.cpu_times()
+        time.sleep(5)
+        spent = process.cpu_times()
+        share = (spent.user + spent.system - began.user - began.system) / 5
+        print(f"20 streams: {share:.1%} of a core, {(process.memory_info().rss - before) / 1e6:.1f} MB more")
+        assert share < 0.1
+        assert process.memory_info().rss - before < 100e6

@@ -17,6 +17,7 @@ from mlops.gateway.auth import Caller, identify_token
 from mlops.gateway.failures import Refusals
 from mlops.gateway.onward import Onward
 from mlops.gateway.sessions import Sessions
+from mlops.gateway.streams import Streams
 from mlops.gateway.tickets import Tickets
 from mlops.platform import Platform
 from mlops.store.tokens import Principal
@@ -34,7 +35,9 @@ class TicketLink(BaseModel):
     url: str
 
 
-def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: Tickets) -> APIRouter:
+def login_routes(
+    platform: Platform, pages: Pages, sessions: Sessions, tickets: Tickets, streams: Streams
+) -> APIRouter:
     """GET and POST /login, POST /logout, POST /api/tickets."""
     routes = APIRouter(tags=["session"])
     refusals = Refusals()
@@ -71,6 +74,7 @@ def login_routes(platform: Platform, pages: Pages, sessions: Sessions, tickets: 
         """End the session."""
         if not sessions.check_csrf(request.cookies.get(sessions.cookie, ""), csrf):
             raise Forbidden("log out by a form that is not the dashboard's")
+        streams.end(csrf)
         response = RedirectResponse("/login", 303)
         response.delete_cookie(sessions.cookie, path="/", httponly=True, samesite="strict")
         return response

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from mlops.entities import ServiceStatus
+from mlops.errors import Forbidden
 from mlops.gateway.auth import Caller
 from mlops.gateway.sources import Source
 from mlops.platform import Platform
@@ -54,6 +55,12 @@ class Health(BaseModel):
     """When they were seen; None where they were not yet."""
 
 
+class RestartAsked(BaseModel):
+    """A service that comes back by itself."""
+
+    service: str
+
+
 class Me(BaseModel):
     """Who a token belongs to."""
 
@@ -63,7 +70,7 @@ class Me(BaseModel):
 
 
 def status_routes(platform: Platform) -> APIRouter:
-    """GET /health, /api/me, /api/services."""
+    """GET /health, /api/me, /api/services; POST /api/services/{name}/restart."""
     routes = APIRouter(tags=["status"])
     source = Source("services", platform.services, patience_s=_PATIENCE_S)
     last: tuple[list[ServiceHealth], datetime | None] = ([], None)
@@ -85,6 +92,14 @@ def status_routes(platform: Platform) -> APIRouter:
     def services() -> list[ServiceStatus]:
         """List the services as the supervisor last saw them, with what was recorded of each."""
         return platform.services()
+
+    @routes.post("/api/services/{name}/restart", status_code=202)
+    def restart(name: str, caller: Caller) -> RestartAsked:
+        """Have the supervisor replace one service's process; for an admin alone. Returns at once."""
+        if caller.project is not None:
+            raise Forbidden("restart services")
+        platform.restart_service(name, caller.name)
+        return RestartAsked(service=name)
 
     return routes
 

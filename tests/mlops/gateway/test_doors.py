@@ -25,7 +25,7 @@ KNOWN = {
 def _routes(routes) -> Iterator[tuple[str, str]]:
     for route in routes:
         if isinstance(route, Mount):
-            yield "GET", f"{route.path}/dashboard.css"
+            yield "GET", f"{route.path}/frame.css"
             continue
         included = getattr(route, "original_router", None)
         if included is not None:
@@ -102,10 +102,15 @@ def test_lists_hold_only_the_members_project(
     assert [row["project_name"] for row in alpha.get("/api/projects").json()] == ["alpha"]
     assert [row["project"] for row in alpha.get("/api/deployments").json()] == ["alpha"]
     assert "beta" not in alpha.get("/").text
-    asked = alpha.get("/?project=beta").text
-    assert "No project called beta is within your reach" in asked
-    assert 'href="/?project=beta"' not in asked
-    assert "projects/beta/" not in asked
+    for accept in ("text/html", "*/*"):
+        asked = alpha.get("/?project=beta", headers={"Accept": accept})
+        assert asked.status_code == 403
+        assert "may not use project" in asked.text
+        assert "projects/beta/" not in asked.text
+    assert {row["deployment"]["project"] for row in alpha.get("/api/endpoints").json()} == {"alpha"}
+    assert [row["workspace"]["project_name"] for row in alpha.get("/api/overview").json()] == ["alpha"]
+    for path in ("/api/overview", "/api/endpoints", "/api/silences"):
+        assert alpha.get(f"{path}?project=beta").status_code == 403
     assert [row["project_name"] for row in admin.get("/api/projects").json()] == ["alpha", "beta"]
     assert len(admin.get("/api/deployments").json()) == 2
 

@@ -74,7 +74,7 @@ def test_browser_is_led_to_login_and_back(anonymous: TestClient) -> None:
     assert answer.status_code == 303
     assert answer.headers["location"] == "/login?next=%2F%3Fproject%3Dalpha"
     assert 'value="/?project=alpha"' in anonymous.get(answer.headers["location"]).text
-    assert anonymous.get("/fragments/overview").status_code == 401
+    assert anonymous.get("/monitoring").status_code == 401
 
 
 def test_ticket_lets_in_once(anonymous: TestClient, alpha: TestClient) -> None:

@@ -1,0 +1,202 @@
+"""What all pages share: the rail, the header, who looks at what, and regions that are renewed by themselves.
+
+A page is a template with a block for each of its regions. A region is read by a function of a `Scope`, in a
+thread and by itself; its block finds the `Part` under the region's name. `GET` of the page's own URL gives
+the whole page, and with the header `HX-Target: <region>`, which htmx sends, that block alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from starlette.concurrency import run_in_threadpool
+
+from mlops.dashboard.parts import Part, Parts
+from mlops.dashboard.rendering import Templates
+from mlops.durations import read_duration
+from mlops.errors import Forbidden, InvalidInput, ProjectNotFound
+from mlops.platform import Platform
+from mlops.project import check_project_name
+from mlops.store.tokens import Principal
+
+RANGES = {"1h": "last hour", "6h": "last 6 h", "24h": "last 24 h", "7d": "last 7 days", "30d": "last 30 days"}
+USUAL_RANGE = "24h"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a region is read for; regions of one scope are the same for everybody who may see it."""
+
+    project: str | None
+    """None for all."""
+    range: str = USUAL_RANGE
+    options: tuple[tuple[str, str], ...] = ()
+    """Further fields of the URL that the page knows, in its order."""
+
+    @property
+    def range_s(self) -> float:
+        """How far back is looked, in s."""
+        return read_duration(self.range, "range")
+
+    @property
+    def since(self) -> datetime:
+        """From when on."""
+        return datetime.now(UTC) - timedelta(seconds=self.range_s)
+
+    def option(self, name: str) -> str:
+        """A field of the URL; "" where it is not given."""
+        return dict(self.options).get(name, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a page that is read and renewed by itself."""
+
+    read: Callable[[Scope], Any]
+    """Blocks, and may raise `MLOpsError`."""
+    topics: tuple[str, ...] = ()
+    """Topics of `GET /events` after which it is read again."""
+    every_s: int | None = None
+    """It is read again after so many s, too: for figures that no event announces."""
+    for_admins: bool = False
+    """Members do not get it."""
+
+    @property
+    def trigger(self) -> str:
+        """htmx's words for when it is read again."""
+        found = [f"live:{topic} from:body" for topic in self.topics]
+        return ", ".join(
+            [*found, "live:all from:body", "put-off", *([f"every {self.every_s}s"] if self.every_s else [])]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the dashboard."""
+
+    path: str
+    title: str
+    template: str
+    regions: Mapping[str, Region]
+    icon: str = ""
+    """In the rail; pages without one are not in it."""
+    within: str = ""
+    """Path of the page in the rail that it belongs to."""
+    ranged: bool = False
+    """Whether the time range of the header is for it."""
+    charts: bool = False
+    """Whether it draws charts."""
+    options: tuple[str, ...] = ()
+    """Further fields of its URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A page as one caller looks at it."""
+
+    page: Page
+    scope: Scope
+    principal: Principal
+    csrf: str
+    names: tuple[str, ...] = ()
+    """Projects of the switcher."""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class Frame:
+    """Shows pages; one for each gateway."""
+
+    def __init__(self, platform: Platform, templates: Templates) -> None:
+        self.platform = platform
+        self._templates = templates
+        self._parts = Parts()
+        self._rail: list[Page] = []
+
+    def add(self, page: Page) -> Page:
+        """Have the page in the rail, if it has an icon."""
+        if page.icon:
+            self._rail.append(page)
+        return page
+
+    async def show(self, request: Request, page: Page, **values: Any) -> HTMLResponse:
+        """The page, or the one region that is asked for. Raises `Forbidden` for a project out of reach,
+        `ProjectNotFound`, and `InvalidInput` for a field of the URL that cannot be taken."""
+        view = await self._view(request, page)
+        asked = request.headers.get("hx-target", "")
+        if asked in page.regions:
+            if page.regions[asked].for_admins and view.principal.project is not None:
+                raise Forbidden(f"see the region {asked!r}")
+            parts = {asked: await self._read(view, asked)}
+            return await self._render(request, view, asked, parts | values)
+        wanted = [
+            name
+            for name, region in page.regions.items()
+            if not region.for_admins or view.principal.project is None
+        ]
+        found = await asyncio.gather(*(self._read(view, name) for name in wanted))
+        nothing: dict[str, Part | None] = dict.fromkeys(page.regions)
+        return await self._render(request, view, "", nothing | dict(zip(wanted, found, strict=True)) | values)
+
+    def sheet(self, request: Request, action: str, **values: Any) -> HTMLResponse:
+        """The question of an action, for the side sheet: the block of that name of `sheets.html`."""
+        csrf: str = request.state.csrf
+        return self._templates.render("sheets.html", block=action, csrf=csrf, **values)
+
+    async def problem(self, request: Request, message: str, remedy: str, status: int) -> HTMLResponse:
+        """A page that says what failed, for somebody who asked for another one."""
+        page = Page(request.url.path, "Not shown", "problem.html", {})
+        principal: Principal = request.state.principal
+        view = View(page, Scope(principal.project), principal, request.state.csrf)
+        return await self._render(request, view, "", {"message": message, "remedy": remedy}, status)
+
+    async def _view(self, request: Request, page: Page) -> View:
+        principal: Principal = request.state.principal
+        query = request.query_params
+        project = query.get("project") or principal.project
+        if project is not None:
+            check_project_name(project, "project")
+            if not principal.may_use(project):
+                raise Forbidden(f"use project {project!r}")
+        chosen = query.get("range") or USUAL_RANGE
+        if chosen not in RANGES:
+            raise InvalidInput(
+                "range", chosen[:40], "is no range", remedy=f"Use one of: {', '.join(RANGES)}."
+            )
+        options = tuple((name, query[name][:200]) for name in page.options if query.get(name))
+        names = await self._names(principal)
+        if project is not None and names and project not in names:
+            raise ProjectNotFound(project)
+        return View(page, Scope(project, chosen, options), principal, request.state.csrf, names)
+
+    async def _names(self, principal: Principal) -> tuple[str, ...]:
+        known = await self._parts.read(
+            "names", lambda: [each.project_name for each in self.platform.projects()]
+        )
+        return tuple(name for name in known.value or () if principal.may_use(name))
+
+    async def _read(self, view: View, name: str) -> Part:
+        scope, region = view.scope, view.page.regions[name]
+        return await self._parts.read((view.page.path, name, scope), lambda: region.read(scope))
+
+    async def _render(
+        self, request: Request, view: View, block: str, values: Mapping[str, Any], status: int = 200
+    ) -> HTMLResponse:
+        compressed = "gzip" in request.headers.get("accept-encoding", "")
+        return await run_in_threadpool(
+            self._templates.render,
+            view.page.template,
+            status,
+            block=block,
+            compressed=compressed,
+            view=view,
+            rail=self._rail,
+            ranges=RANGES,
+            mlflow_url=self.platform.addresses.mlflow,
+            **values,
+        )

@@ -1,0 +1,89 @@
+"use strict";
+// Figures over time: one cursor over all of a group, dragging zooms, a double click resets, gaps stay gaps.
+(() => {
+  const drawn = new Map();
+  const renewed = 10_000;
+  const formats = {
+    number: (value) => String(+value.toPrecision(4)),
+    percent: (value) => `${+(100 * value).toPrecision(3)}`,
+    latency: (value) => (value < 1 ? `${+(1000 * value).toPrecision(3)} ms` : `${+value.toPrecision(3)} s`),
+  };
+
+  function clock(seconds) {
+    const time = new Date(seconds * 1000);
+    const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+    return time.toLocaleTimeString([], options);
+  }
+
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // A token is written as light-dark(a, b), which a canvas does not know: an element resolves it.
+  function resolved(name) {
+    const probe = document.createElement("i");
+    probe.className = `tone-${name}`;
+    document.body.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  }
+
+  function options(figure, width) {
+    const show = formats[figure.dataset.format];
+    const axis = { stroke: resolved("muted"), grid: { stroke: resolved("line"), width: 1 }, ticks: { stroke: resolved("line"), width: 1 },
+      font: `12px ${colour("--sans")}` };
+    return {
+      width, height: 140, cursor: { sync: { key: figure.dataset.group }, drag: { x: true, y: false } },
+      legend: { live: true }, scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.1] } },
+      axes: [{ ...axis, space: 56, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (_, ticks) => ticks.map(show) }],
+      series: [{ value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleTimeString()) },
+        { label: "Value", stroke: resolved("accent"), width: 1.5, spanGaps: false,
+          points: { size: 4 }, value: (_, value) => (value == null ? "–" : show(value)) }],
+    };
+  }
+
+  async function draw(url, figures) {
+    const answer = await fetch(url).catch(() => null);
+    if (!answer?.ok) {
+      for (const figure of figures) figure.classList.add("stale");
+      return;
+    }
+    const columns = await answer.json();
+    for (const figure of figures) {
+      const values = columns[figure.dataset.chart];
+      const data = [columns.times, values];
+      figure.classList.remove("stale");
+      figure.classList.toggle("nothing", values.every((value) => value === null));
+      const plot = figure.querySelector(".plot");
+      const known = drawn.get(figure);
+      if (!known) drawn.set(figure, new uPlot(options(figure, plot.clientWidth), data, plot));
+      else if (!isZoomed(known)) known.setData(data);
+    }
+  }
+
+  function isZoomed(plot) {
+    const times = plot.data[0];
+    return plot.scales.x.min > times[0] || plot.scales.x.max < times[times.length - 1];
+  }
+
+  function drawAll() {
+    for (const figure of [...drawn.keys()]) {
+      if (!figure.isConnected) { drawn.get(figure).destroy(); drawn.delete(figure); }
+    }
+    if (document.hidden) return;
+    const byUrl = Map.groupBy(document.querySelectorAll("figure[data-chart]"), (figure) => figure.dataset.url);
+    for (const [url, figures] of byUrl) draw(url, figures);
+  }
+
+  function anew() {
+    for (const [figure, plot] of drawn) { plot.destroy(); drawn.delete(figure); }
+    drawAll();
+  }
+
+  new ResizeObserver(() => {
+    for (const [figure, plot] of drawn) plot.setSize({ width: figure.querySelector(".plot").clientWidth, height: 140 });
+  }).observe(document.getElementById("main"));
+  document.addEventListener("theme", anew);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", anew);
+  document.body.addEventListener("htmx:afterSettle", (event) => event.detail.target?.querySelector?.("figure[data-chart]") && drawAll());
+  setInterval(drawAll, renewed);
+  drawAll();
+})();

@@ -1,0 +1,266 @@
+"""A real browser on the gateway's real process, over a platform with something of everything."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from mlops.config import MLOpsConfig
+from mlops.entities import (
+    ColumnDrift,
+    ColumnKind,
+    DeploymentState,
+    DriftCheck,
+    DriftReport,
+    ProjectWorkspace,
+    RunStatus,
+    Severity,
+)
+from mlops.installation import Installation
+from mlops.services.status import lock_file, status_file
+from mlops.store.alerts import Begun, Changes
+from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.store import Store
+from mlops.store.tokens import Role
+from mlops.store.traffic import Traffic
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+# The browser's own background traffic stays off.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+]
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def store(database_url: str) -> Iterator[Store]:
+    made = Store(database_url)
+    made.upgrade()
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "TRUNCATE projects, tokens, deployments, replicas, runs, audit, alerts, silences CASCADE"
+        )
+    _fill(made)
+    _serve(made)
+    _watch(made)
+    _report(made)
+    yield made
+    made.close()
+
+
+def _fill(store: Store) -> None:
+    now = datetime.now(UTC)
+    about = {
+        "drilling": ("Key points of aerospace drilling from Setitec logs", "val_mae_mm"),
+        "digits": ("Hand-written digits, the platform's second project", "accuracy"),
+        "adapters": ("Small adapters for a language model, trained on a laptop", ""),
+    }
+    for name, (description, metric) in about.items():
+        workspace = ProjectWorkspace(
+            name, name, "1", f"/remotes/{name}", f"{name}__", f"/projects/{name}", Path("/projects") / name
+        )
+        store.projects.put(workspace, {"description": description, "primary_metric": metric})
+    store.tokens.put("token-of-digits", Role.MEMBER, "digits")
+    last = {"val_mae_mm": 0.0731, "entry_mae_mm": 0.0512, "exit_mae_mm": 0.0984, "loss": 0.00213}
+    drilled = {key: MetricSummary(value, value, value) for key, value in last.items()}
+    store.run_index.put(
+        [
+            IndexedRun("4f2a9c", "drilling", "patchtsmixer-12", "drilling", RunStatus.FINISHED,
+                       now - timedelta(hours=3), now - timedelta(hours=1, minutes=57), metrics=drilled),
+            IndexedRun("91be04", "digits", "logistic-baseline", "digits", RunStatus.FAILED,
+                       now - timedelta(minutes=12), now - timedelta(minutes=11),
+                       metrics={"accuracy": MetricSummary(0.9412, 0.9, 0.95)}),
+        ]
+    )  # fmt: skip
+
+
+def _serve(store: Store) -> None:
+    running = store.deployments.want("drilling", "depth", 3, 2)
+    store.deployments.advance(running.id, DeploymentState.RUNNING)
+    store.deployments.want("digits", "classifier", 1, 1)
+    failed = store.deployments.want("drilling", "wear", 1, 1)
+    trace = (
+        'Traceback (most recent call last):\n  File "model.py", line 8, in load\nValueError: no input "force"'
+    )
+    store.deployments.advance(failed.id, DeploymentState.FAILED, error=trace)
+    now = datetime.now(UTC)
+    for minutes in (*range(1, 20), *range(30, 60)):  # between them nobody asked: a gap
+        traffic = Traffic()
+        for number in range(120 - minutes):
+            traffic.record(0.002 + 0.0004 * (number % 9), failed=minutes == 7 and number % 5 == 0)
+        store.traffic.add({running.id: traffic}, now - timedelta(minutes=minutes))
+
+
+def _watch(store: Store) -> None:
+    now = datetime.now(UTC)
+    begun = [
+        Begun(("drilling", "column-drift", "depth"), "column_drift", Severity.WARNING,
+              "3 of 9 columns of depth have drifted: stack, entry, torque_std", 3.0, 1.0, (), True, True),
+        Begun(("digits", "run-failed", "logistic-baseline"), "run_failed", Severity.WARNING,
+              "logistic-baseline has failed", None, None, (), True, True),
+        Begun(("", "service-down", "mlflow"), "service_down", Severity.CRITICAL,
+              "mlflow has not answered for 42 min", 2520.0, 60.0, (), True, True),
+        Begun(("drilling", "latency", "depth"), "latency_p95", Severity.WARNING,
+              "95 % of the answers of depth took up to 80 ms", 0.08, 0.05, (), True, True),
+    ]  # fmt: skip
+    store.alerts.apply(Changes(begun=begun), now - timedelta(minutes=42))
+    over = next(alert.id for alert in store.alerts.latest() if alert.rule == "latency")
+    store.alerts.apply(Changes(ended=[over]), now - timedelta(minutes=12))
+
+
+def _report(store: Store) -> None:
+    names = ["thrust_mean", "thrust_std", "torque_mean", "torque_std", "wear", "feed", "stack", "entry"]
+    now = datetime.now(UTC)
+    for place in range(12):
+        until = now - timedelta(minutes=30 * (12 - place))
+        asked = store.drift.ask("drilling", "depth", 3, until - timedelta(hours=1), until)
+        claimed = store.drift.claim()
+        assert asked is not None
+        assert claimed is not None
+        assert asked.id == claimed.id
+        columns = tuple(_row(name, "inputs", number, place) for number, name in enumerate(names))
+        report = DriftReport(5000, 960, 1000, until, until, 3, (*columns, _row("depth", "outputs", 5, place)))
+        store.drift.done(claimed.id, report)
+
+
+def _row(name: str, side: str, number: int, place: int) -> ColumnDrift:
+    threshold = 0.08
+    score = round(threshold * (0.1 + 0.11 * number) * (1 + place / 6) * (0.5 if number % 3 else 1), 4)
+    drifted = score >= threshold
+    known = not (number == 6 and place < 3)
+    return ColumnDrift(
+        name, side, DriftCheck.DISTRIBUTION, ColumnKind.NUMERICAL, "Kolmogorov-Smirnov distance",
+        score if known else None, threshold if known else None, drifted and known, 0.0, 0.01 * (number % 3),
+        reason="" if known else "fewer than 30 values",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway_process(gateway: Installation) -> psutil.Process:
+    """The gateway's own process."""
+    return psutil.Process(ask(gateway, "GET", "/health").json()["pid"])
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    tmp_path_factory: pytest.TempPathFactory, store: Store, database_url: str
+) -> Iterator[Installation]:
+    installation = Installation(MLOpsConfig(home=tmp_path_factory.mktemp("browser") / "home"))
+    installation.prepare()
+    installation.choose_ports(["gateway", "mlflow", "postgres"])
+    supervisor = _supervise(installation)
+    settings = {"MLOPS_HOME": str(installation.root), "MLOPS_DATABASE_URL": database_url}
+    process = subprocess.Popen([sys.executable, "-m", "mlops.gateway"], env={**os.environ, **settings})
+    try:
+        deadline = time.monotonic() + 30
+        while not _admits(installation):
+            assert time.monotonic() < deadline, "the gateway did not start"
+            time.sleep(0.1)
+        yield installation
+    finally:
+        process.terminate()
+        process.wait(15)
+        supervisor.close()
+
+
+def _supervise(installation: Installation) -> IO[str]:
+    """Stands in for the supervisor: holds its lock and reports services in several states."""
+    since = (datetime.now(UTC) - timedelta(minutes=42)).isoformat()
+    rows = [
+        {"name": "postgres", "state": "healthy", "address": "127.0.0.1:24101", "since": since},
+        {"name": "mlflow", "state": "unhealthy", "address": "http://127.0.0.1:24102", "since": since,
+         "restarts": 3, "detail": "http://127.0.0.1:24102/health answers 500"},
+        {"name": "ray", "state": "starting", "address": "127.0.0.1:24103", "since": since},
+        {"name": "worker", "state": "healthy", "since": since, "pid": 999_999},
+        {"name": "gateway", "state": "healthy", "address": installation.gateway_url, "since": since},
+    ]  # fmt: skip
+    lock = lock_file(installation).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    _log(installation)
+    status_file(installation).write_text(json.dumps({"pid": os.getpid(), "services": rows}))
+    return lock
+
+
+def _log(installation: Installation) -> None:
+    installation.logs_dir.mkdir(exist_ok=True)
+    now = datetime.now(UTC)
+    lines = [
+        {"time": (now - timedelta(minutes=place)).isoformat(), "level": level, "message": message,
+         "project": project, "event": "x"}
+        for place, (level, message, project) in enumerate(
+            [("info", "the worker runs", ""), ("warning", "depth answers slowly", "drilling"),
+             ("error", "wear did not come up: ValueError: no input \"force\"", "drilling")] * 4
+        )
+    ]  # fmt: skip
+    text = "".join(json.dumps(line) + "\n" for line in reversed(lines))
+    (installation.logs_dir / "worker.log").write_text(text)
+
+
+def _admits(installation: Installation) -> bool:
+    try:
+        return ask(installation, "GET", "/api/me").is_success
+    except httpx.TransportError:
+        return False
+
+
+def ask(installation: Installation, method: str, path: str, token: str = "") -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token or installation.secret('admin_token')}"}
+    return httpx.request(method, installation.gateway_url + path, headers=headers, trust_env=False)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser, gateway: Installation):
+    """Opens a page logged in by a ticket; fails the test on any console error or page error."""
+    contexts, problems = [], []
+
+    def open_(
+        token: str = "", size: str = "desktop", scheme: str = "light", path: str = "/", errors: bool = True
+    ):
+        width, height = SIZES[size]
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        if errors:
+            page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(ask(gateway, "POST", "/api/tickets", token).json()["url"])
+        page.wait_for_url(gateway.gateway_url + "/")
+        if path != "/":
+            page.goto(gateway.gateway_url + path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert problems == []
