@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.bench import (
     alerts,
     command_line,
+    dashboard,
     data,
     drift,
     drilling,
@@ -38,6 +39,7 @@ from tests.bench.result import HEADER, Result
 SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "alerts": alerts.run,
     "command-line": lambda _: command_line.run(),
+    "dashboard": dashboard.run,
     "data": lambda _: data.run(),
     "drift": drift.run,
     "drilling": lambda _: drilling.run(),

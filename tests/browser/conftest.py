@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 import httpx
-import psutil
 import psycopg
 import pytest
 
@@ -152,12 +151,6 @@ def _row(name: str, side: str, number: int, place: int) -> ColumnDrift:
         score if known else None, threshold if known else None, drifted and known, 0.0, 0.01 * (number % 3),
         reason="" if known else "fewer than 30 values",
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def gateway_process(gateway: Installation) -> psutil.Process:
-    """The gateway's own process."""
-    return psutil.Process(ask(gateway, "GET", "/health").json()["pid"])
 
 
 @pytest.fixture(scope="module")

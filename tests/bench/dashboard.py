@@ -1,0 +1,136 @@
+"""What the dashboard takes: its pages over a large, synthetic platform, and twenty that are open."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import psutil
+
+from mlops.entities import DeploymentState, ProjectWorkspace, RunStatus, Severity
+from mlops.installation import Installation
+from mlops.store.alerts import Begun, Changes
+from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.store import Store
+from tests.bench.database import running
+from tests.bench.result import Measure, Result
+from tests.bench.tracking_child import until
+
+PROJECTS, DEPLOYMENTS, ALERTS = 50, 100, 5000
+PAGES = ("/", "/?project=p7", "/monitoring", "/services", "/hardware")
+STREAMS, WATCHED_S = 20, 20.0
+PAGE_MS, SHARE, MORE_MB = 150.0, 0.1, 100.0
+
+
+def run(quick: bool) -> Iterator[Result]:
+    """The gateway as a process of its own, asked over loopback with the admin's token."""
+    runs, rounds = (2_000, 5) if quick else (50_000, 40)
+    with running() as installation:
+        store = Store(installation.database_url())
+        store.upgrade()
+        _fill(store, runs)
+        with _gateway(installation) as process, _client(installation) as client:
+            what = f"{PROJECTS} projects, {runs:,} runs, {DEPLOYMENTS} deployments, {ALERTS:,} alerts"
+            for page in PAGES:
+                taken = [_milliseconds(client, page) for _ in range(rounds)]
+                yield Measure(f"page {page}, server's p95: {what}", "ms", [_p95(taken)], PAGE_MS)
+            yield from _streams(client, process)
+        store.close()
+
+
+def _streams(client: httpx.Client, process: psutil.Process) -> Iterator[Result]:
+    before = process.memory_info().rss
+    with contextlib.ExitStack() as stack:
+        for _ in range(STREAMS):
+            stack.enter_context(client.stream("GET", "/events")).raise_for_status()
+        time.sleep(2)
+        began = process.cpu_times()
+        time.sleep(WATCHED_S)
+        spent = process.cpu_times()
+        share = (spent.user + spent.system - began.user - began.system) / WATCHED_S
+        more = (process.memory_info().rss - before) / 1e6
+    yield Measure(f"{STREAMS} open streams, the gateway's share of a core", "", [share], SHARE)
+    yield Measure(f"{STREAMS} open streams, memory besides", "MB", [max(more, 0.0)], MORE_MB)
+
+
+def _milliseconds(client: httpx.Client, page: str) -> float:
+    began = time.perf_counter()
+    client.get(page).raise_for_status()
+    return (time.perf_counter() - began) * 1000
+
+
+def _p95(values: list[float]) -> float:
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
+
+
+@contextmanager
+def _client(installation: Installation) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {installation.secret('admin_token')}"}
+    with httpx.Client(
+        base_url=installation.gateway_url, headers=headers, trust_env=False, timeout=30
+    ) as client:
+        until(lambda: _answers(client), 60.0)
+        yield client
+
+
+def _answers(client: httpx.Client) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return client.get("/api/projects").is_success
+    return False
+
+
+@contextmanager
+def _gateway(installation: Installation) -> Iterator[psutil.Process]:
+    installation.choose_ports(["gateway", "mlflow"])
+    settings = {"MLOPS_HOME": str(installation.root)}
+    with (installation.logs_dir / "gateway.out").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlops.gateway"], env={**os.environ, **settings}, stdout=log, stderr=log
+        )
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+# -- filling ------------------------------------------------------------------------------------
+
+
+def _fill(store: Store, runs: int) -> None:
+    now = datetime.now(UTC)
+    for number in range(PROJECTS):
+        name = f"p{number}"
+        store.projects.put(ProjectWorkspace.of(name, name, "0", "", Path("/nowhere") / name), {})
+        for model in range(DEPLOYMENTS // PROJECTS):
+            wanted = store.deployments.want(name, f"model{model}", 1, 1).id
+            store.deployments.advance(wanted, DeploymentState.RUNNING)
+            store.deployments.succeed(wanted)
+    made = [_run(number, now) for number in range(runs)]
+    for begin in range(0, runs, 250):
+        store.run_index.put(made[begin : begin + 250])
+    store.alerts.apply(Changes(begun=[_alert(number) for number in range(ALERTS)]), now)
+
+
+def _run(number: int, now: datetime) -> IndexedRun:
+    began = now - timedelta(minutes=number)
+    status = (RunStatus.FINISHED, RunStatus.FAILED)[number % 20 == 0]
+    metrics = {f"metric{place}": MetricSummary(0.5, 0.1, 0.9, points=100) for place in range(10)}
+    return IndexedRun(
+        id=f"{number:032x}", project=f"p{number % PROJECTS}", name=f"run-{number}", experiment="experiment",
+        status=status, started_at=began, ended_at=began + timedelta(seconds=30), metrics=metrics,
+    )  # fmt: skip
+
+
+def _alert(number: int) -> Begun:
+    key = (f"p{number % PROJECTS}", f"rule{number}", f"model{number % 2}")
+    return Begun(key, "error_rate", Severity.WARNING, "it fails", 0.5, 0.1, (), True, True)
