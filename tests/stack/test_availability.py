@@ -23,6 +23,10 @@ from mlops.services.status import read_status
 from tests.stack.test_end_to_end import toolkit
 
 
+# In one process: in two, each with a stack of its own, the kills would not add up.
+pytestmark = pytest.mark.xdist_group("alone")
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A stack that only this module kills: counts of restarts are exact."""

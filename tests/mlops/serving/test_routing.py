@@ -411,7 +411,7 @@ def _start_postgres(service) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         service.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while service.probe(frozenset([process.pid])) is not None:
         assert time.monotonic() < deadline, "postgres did not start"
         time.sleep(0.05)
