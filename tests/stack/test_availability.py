@@ -22,7 +22,6 @@ from mlops.services.record import read_records
 from mlops.services.status import read_status
 from tests.stack.test_end_to_end import toolkit
 
-
 # In one process: in two, each with a stack of its own, the kills would not add up.
 pytestmark = pytest.mark.xdist_group("alone")
 
