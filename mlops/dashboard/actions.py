@@ -12,13 +12,12 @@ from fastapi.responses import Response
 
 from mlops.dashboard.frame import Frame
 from mlops.entities import Alert
-from mlops.errors import AlertNotFound, Forbidden, InvalidInput
+from mlops.errors import Forbidden, InvalidInput
 from mlops.platform import Platform
 from mlops.store.tokens import Principal
 
 _Number = Annotated[int, Path(ge=1, lt=2**63)]
 _Field = Annotated[str, Form(max_length=200)]
-_MOST = 10_000
 
 
 async def _from_our_form(request: Request, csrf: _Field = "") -> None:
@@ -84,10 +83,7 @@ def action_routes(platform: Platform, frame: Frame) -> APIRouter:
 
 def _alert(platform: Platform, request: Request, number: int) -> Alert:
     caller: Principal = request.state.principal
-    for alert in platform.alerts.latest(caller.project, count=_MOST):
-        if alert.id == number:
-            return alert
-    raise AlertNotFound(number)
+    return platform.alerts.get(number, caller.project)
 
 
 def _for_an_admin(request: Request) -> None:

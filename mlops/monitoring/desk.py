@@ -35,6 +35,10 @@ class AlertDesk:
             )
         return self._store.alerts.latest(project, with_ended=with_ended, most=count)
 
+    def get(self, number: int, project: str | None = None) -> Alert:
+        """One that goes on, of that project if given. Raises `AlertNotFound`."""
+        return self._store.alerts.get(number, project)
+
     def acknowledge(self, number: int, who: str, project: str | None = None) -> Alert:
         """Somebody looks after it: only its end is told. Raises `AlertNotFound`."""
         alert = self._store.alerts.acknowledge(number, who, project)

@@ -162,6 +162,17 @@ class Alerts:
             found = connection.execute(statement.order_by(alerts.c.id.desc()).limit(most))
             return [_alert(row) for row in found]
 
+    def get(self, number: int, project: str | None = None) -> Alert:
+        """One that goes on, of that project if given. Raises `AlertNotFound`."""
+        statement = select(alerts).where(alerts.c.id == number, alerts.c.state.in_(_GOING_ON))
+        if project is not None:
+            statement = statement.where(alerts.c.project == project)
+        with self._engine.connect() as connection:
+            row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise AlertNotFound(number)
+        return _alert(row)
+
     def acknowledge(self, number: int, who: str, project: str | None = None) -> Alert:
         """Somebody looks after it: it is told no more, but its end. Raises `AlertNotFound` for one that is
         over or another project's; of several the first is kept."""

@@ -217,3 +217,17 @@ def test_what_cannot_be_told_for_now_leaves_alerts_as_they_are(store: Store) -> 
     assert judged([bad]) == [AlertState.FIRING]
     assert judged(None) == [AlertState.FIRING], "as after a restart of the worker"
     assert judged([]) == []
+
+
+def test_one_that_goes_on_is_found_by_its_number(alerts: Evaluated) -> None:
+    alerts.at(0, ray=GONE)
+    pending = next(iter(alerts.store.watched().values())).id
+    with pytest.raises(AlertNotFound):
+        alerts.store.get(pending)
+    alerts.at(15, ray=GONE)
+    assert alerts.store.get(pending).rule == "service-down"
+    with pytest.raises(AlertNotFound):
+        alerts.store.get(pending, "another")
+    alerts.at(16, ray=UP)
+    with pytest.raises(AlertNotFound):
+        alerts.store.get(pending)
