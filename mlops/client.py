@@ -220,6 +220,7 @@ class MLOpsClient:
 
         `reference` is what drift reports compare with: `(inputs, outputs)`, each arrays by name as the model
         takes and gives them (or a data frame, or one array), with a row for each prediction; or a `Sample`.
+        With `(inputs, outputs, truths)` they also compare how right the model is with how right it was.
         At most 5,000 rows, evenly spaced, are kept as features in the model's own files. Without one there
         are no drift reports.
         Raises `NoActiveRun`, `InvalidInput` (with what cannot be exported, or is no reference),

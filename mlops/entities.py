@@ -444,6 +444,35 @@ class JobState(StrEnum):
     FAILED = "failed"
 
 
+class Verdict(StrEnum):
+    """How a version does beside another, or beside its reference."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNCLEAR = "unclear"
+    """Chance explains the difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceChange:
+    """One figure of how right a version was in a window, beside that of its reference."""
+
+    output: str
+    metric: str
+    """`accuracy`, `mae`, `rmse` or `bias`."""
+    reference: float
+    current: float
+    low: float
+    """Between `low` and `high` lies `current - reference` with 95 % confidence."""
+    high: float
+    verdict: Verdict
+    reference_rows: int
+    rows: int
+    """Of the window that were judged,"""
+    requests: int
+    """of so many requests."""
+
+
 @dataclass(frozen=True, slots=True)
 class DriftJob:
     """A drift report of a model version, from when it is asked for."""
@@ -473,6 +502,8 @@ class DriftJob:
     has_performance: bool = False
     """Whether there is Evidently's page of how right the version was: it takes ground truths of the
     window."""
+    performance: tuple[PerformanceChange, ...] = ()
+    """How right it was in the window beside its reference: it takes ground truths of both."""
     reference_rows: int = 0
     current_rows: int = 0
     inferences: int = 0
@@ -542,15 +573,6 @@ class Performance:
     """Of the time it is about: from then on,"""
     until: datetime
     """and before then."""
-
-
-class Verdict(StrEnum):
-    """How a version does beside the champion."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    UNCLEAR = "unclear"
-    """Chance explains the difference."""
 
 
 @dataclass(frozen=True, slots=True)

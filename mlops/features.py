@@ -8,6 +8,7 @@ last axis is short.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ MOST_BYTES = 7500
 """Of the JSON: HTTP headers are read up to 8 KB without asking."""
 MOST_FEATURES = 400
 """Of a project's own function."""
-_SHORT, _CHANNELS = 64, 16
+SHORT, _CHANNELS = 64, 16
+"""Places of a vector that are columns of their own; channels of an array."""
 _PLAIN = (str, int, float, type(None))
 _STATISTICS: dict[str, Callable[..., Array]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
 
@@ -132,7 +134,7 @@ def _columns(arrays: Arrays) -> Columns:
 def _of_array(name: str, array: Array) -> Columns:
     if array.ndim == 1:
         return {name: array}
-    if array.ndim == 2 and array.shape[1] <= _SHORT:
+    if array.ndim == 2 and array.shape[1] <= SHORT:
         return {f"{name}[{place}]": array[:, place] for place in range(array.shape[1])}
     if array.dtype.kind not in "fiub" or not array.size:
         return {}
@@ -149,12 +151,27 @@ def _of_array(name: str, array: Array) -> Columns:
 
 
 def _at(columns: Columns, places: Array) -> dict[str, list[Any]]:
-    return {name: [_plain(value) for value in column[places].tolist()] for name, column in columns.items()}
+    # While somebody waits for the answer that is logged: a column of which all is kept is not copied.
+    return {
+        name: _plain(column if len(places) == len(column) else column[places])
+        for name, column in columns.items()
+    }
 
 
-def _plain(value: Any) -> Any:
+def _plain(column: Array) -> list[Any]:
+    values = column.tolist()
+    if column.dtype.kind == "f":
+        return [_rounded(value) for value in values]
+    return [_plain_value(value) for value in values]
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _plain_value(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.6g}") if np.isfinite(value) else None
+        return _rounded(value)
     return value[:TEXT_CHARS] if isinstance(value, str) else value
 
 

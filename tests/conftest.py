@@ -25,6 +25,7 @@ os.environ["MLOPS_HARDWARE_INTERVAL_S"] = "0"
 _SHARED = ("stack", "ray_head", "mlflow_server", "evidently_ui")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist names each test by its group
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Send the tests of each shared server to one process."""
     for item in items:

@@ -8,7 +8,7 @@ import typer
 
 from mlops.cli.context import installation, project_name
 from mlops.cli.output import Json, ProjectOption, emit, emit_table, say
-from mlops.entities import ColumnDrift, DriftJob
+from mlops.entities import ColumnDrift, DriftJob, PerformanceChange
 
 if TYPE_CHECKING:
     from mlops.client import MLOpsClient
@@ -48,6 +48,9 @@ def drift(
         return
     shown = [row for row in job.columns if every_row or row.drifted]
     emit_table([_told(row) for row in shown], False, "No column drifted.")
+    if job.performance:
+        say("By the ground truths of the window, beside the reference:")
+        emit_table([_compared(change) for change in job.performance], False, "")
     _say_how_it_went(job)
 
 
@@ -81,6 +84,19 @@ def _told(row: ColumnDrift) -> dict[str, Any]:
         "DRIFTED": "yes" if row.drifted else "",
         "METHOD": row.method,
         "WHAT": row.reason or row.detail,
+    }
+
+
+def _compared(change: PerformanceChange) -> dict[str, Any]:
+    return {
+        "OUTPUT": change.output,
+        "METRIC": change.metric,
+        "REFERENCE": f"{change.reference:.4g}",
+        "NOW": f"{change.current:.4g}",
+        "CHANGE, 95 %": f"{change.low:+.3g} to {change.high:+.3g}",
+        "IT IS": change.verdict.value,
+        "ROWS": change.rows,
+        "REQUESTS": change.requests,
     }
 
 

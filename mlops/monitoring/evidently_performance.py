@@ -1,10 +1,12 @@
-"""Evidently's page of how right a version was in a window, by the ground truths that have come."""
+"""Evidently's page of how right a version was in a window, by the ground truths that have come, beside its
+reference where that has truths."""
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,55 +41,85 @@ class PerformanceDrawing:
         evidently_workspace.add(workspace, self.snapshot, job, {}, Part.PERFORMANCE)
 
 
+_Rows = tuple[Sequence[Any], Sequence[Any]]
+"""Truths and predictions, all texts or all numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Output:
     """Texts are classes."""
 
     name: str
-    truths: Sequence[str] | Sequence[float]
-    predictions: Sequence[str] | Sequence[float]
+    current: _Rows
+    reference: _Rows | None
+    """None where it has too few."""
 
     @property
     def classes(self) -> list[str]:
         """All there are; none of numbers."""
-        return sorted({each for each in (*self.truths, *self.predictions) if isinstance(each, str)})
+        found = [*self.current, *(self.reference or ())]
+        return sorted({each for values in found for each in values if isinstance(each, str)})
 
 
-def draw_performance(labelled: Mapping[str, Sequence[Pair]]) -> PerformanceDrawing | None:
-    """By output, rows that can be compared: classes with their confusion, numbers with their errors. None
-    where no output has enough of them, or they are of mixed kinds."""
-    outputs = [found for name, pairs in labelled.items() if (found := _output(name, pairs)) is not None]
+def draw_performance(
+    labelled: Mapping[str, Sequence[Pair]], reference: Mapping[str, Sequence[Pair]] | None = None
+) -> PerformanceDrawing | None:
+    """By output, rows that can be compared: classes with their confusion, numbers with their errors; beside
+    those of the reference, where it has each output that is drawn. None where no output has enough of them,
+    or they are of mixed kinds."""
+    known = reference or {}
+    found = (_output(name, pairs, known.get(name, ())) for name, pairs in labelled.items())
+    outputs = [output for output in found if output is not None]
     snapshot = _snapshot(outputs) if outputs else None
     return None if snapshot is None else PerformanceDrawing(snapshot)
 
 
-def _output(name: str, pairs: Sequence[Pair]) -> _Output | None:
-    truths, predictions = [pair.truth for pair in pairs], [pair.prediction for pair in pairs]
-    both = [*truths, *predictions]
+def _output(name: str, pairs: Sequence[Pair], known: Sequence[Pair]) -> _Output | None:
     if len(pairs) < LEAST_PAIRS:
         return None
-    if all(isinstance(each, int | str) for each in both) and len({*map(repr, both)}) <= _MOST_CLASSES:
-        return _Output(
-            shown(name), [shown(str(each)) for each in truths], [shown(str(each)) for each in predictions]
-        )
+    known = known if len(known) >= LEAST_PAIRS else ()
+    both = [each for pair in (*pairs, *known) for each in (pair.truth, pair.prediction)]
+    if all(isinstance(each, int | str) for each in both) and len({*map(_text, both)}) <= _MOST_CLASSES:
+        return _Output(shown(name), _rows(pairs, _text), _rows(known, _text) if known else None)
     if all(isinstance(each, int | float) and not isinstance(each, bool) for each in both):
-        return _Output(shown(name), [float(each) for each in truths], [float(each) for each in predictions])
+        return _Output(shown(name), _rows(pairs, float), _rows(known, float) if known else None)
     return None
 
 
-def _texts(values: Sequence[Any]) -> list[str]:
-    return [shown(str(each)) for each in values]
+def _rows(pairs: Sequence[Pair], brought: Callable[[Any], Any]) -> _Rows:
+    return [brought(pair.truth) for pair in pairs], [brought(pair.prediction) for pair in pairs]
+
+
+def _text(value: Any) -> str:
+    """Truth values as a reference has them."""
+    return shown(value if isinstance(value, str) else json.dumps(value))
 
 
 def _snapshot(outputs: Sequence[_Output]) -> Any:
     """Of those outputs that Evidently can draw; None where it can draw none."""
+    found = _tried(outputs)
+    if found is None:
+        drawn = [each for output in outputs if (each := _drawable(output)) is not None]
+        found = _tried(drawn) if drawn else None
+    return found
+
+
+def _drawable(output: _Output) -> _Output | None:
+    """The output, without its reference where that is in the way; None where Evidently cannot draw it."""
+    for each in (output, replace(output, reference=None)):
+        if _tried([each]) is not None:
+            return each
+    return None
+
+
+def _tried(outputs: Sequence[_Output]) -> Any:
+    """Evidently's snapshot; None where it fails."""
     try:
         return _run(outputs)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - whichever it is of Evidently, pandas, scikit-learn and plotly
-        drawn = [each for each in outputs if len(outputs) > 1 and _snapshot([each]) is not None]
-        return _run(drawn) if drawn else None
+        return None
 
 
 def _run(outputs: Sequence[_Output]) -> Any:
@@ -108,19 +140,25 @@ def _run(outputs: Sequence[_Output]) -> Any:
             ],
             classification=[_classification(each) for each in classes],
         )
-        # Outputs of fewer rows are filled up with missing values, which Evidently leaves out.
-        frame = pd.DataFrame(
-            {
+
+        def dataset(of: Sequence[_Rows]) -> Any:
+            # Outputs of fewer rows are filled up with missing values, which Evidently leaves out.
+            columns = {
                 column: pd.Series(values)
-                for each in outputs
-                for column, values in zip(_columns(each), (each.truths, each.predictions), strict=True)
+                for each, rows in zip(outputs, of, strict=True)
+                for column, values in zip(_columns(each), rows, strict=True)
             }
-        )
+            return Dataset.from_pandas(pd.DataFrame(columns), definition)
+
+        known = [each.reference for each in outputs if each.reference is not None]
         presets = [
             *(ClassificationPreset(classification_name=each.name) for each in classes),
             *(RegressionPreset(regression_name=each.name) for each in numbers),
         ]
-        return Report(presets).run(Dataset.from_pandas(frame, definition), None)
+        return Report(presets).run(
+            dataset([each.current for each in outputs]),
+            dataset(known) if len(known) == len(outputs) else None,
+        )
 
 
 def _classification(output: _Output) -> Any:

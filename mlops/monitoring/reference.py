@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mlops import features
 from mlops.errors import InvalidInput
-from mlops.monitoring.sample import SIDES, Sample
+from mlops.monitoring.sample import SIDES, TRUTHS, Sample, SampledColumn
 
 Array = NDArray[Any]
 Names = Mapping[str, Sequence[str] | None]
@@ -29,7 +29,10 @@ MOST_ROWS = 5_000
 """Evenly spaced where more are given."""
 MOST_BYTES = 8 * 2**20
 """Of the file: rows are left out, evenly, until it is no larger."""
-_FORM = "Give `reference=(inputs, outputs)`, arrays by name as the model takes and gives them."
+_FORM = (
+    "Give `reference=(inputs, outputs)` or `(inputs, outputs, truths)`, arrays by name as the model takes and"
+    " gives them."
+)
 
 
 @contextmanager
@@ -44,20 +47,23 @@ def reference_folder(given: Any, names: Names, make: features.Make = features.us
 
 def reference_of(given: Any, names: Names, make: features.Make = features.usual) -> Sample:
     """The sample of `(inputs, outputs)`: each a mapping name -> array, a data frame, or one array alone; or
-    a `Sample` that is ready, which `make` does not touch. At most `MOST_ROWS` rows, evenly spaced.
+    a `Sample` that is ready, which `make` does not touch. At most `MOST_ROWS` rows, evenly spaced. A third
+    one, `truths`, says what was right: numbers, texts or truth values, or short vectors of numbers, named as
+    ground truths are (`mlops.monitoring.labels`).
 
     Raises `InvalidInput` (reference) for what is neither, an array that the signature does not name, arrays
-    of different lengths, and for no rows.
+    of different lengths, truths of another shape, and for no rows.
     """
     if isinstance(given, Sample):
         if not given.columns or not given.rows:
             raise InvalidInput("reference", given, "is a sample without rows", remedy=_FORM)
         return thinned(given, MOST_ROWS)
-    if not isinstance(given, tuple | list) or len(given) != 2:
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise InvalidInput("reference", given, "is no pair of inputs and outputs", remedy=_FORM)
-    sides = {side: _arrays(side, value, names.get(side)) for side, value in zip(SIDES, given, strict=True)}
+    sides = {side: _arrays(side, value, names.get(side)) for side, value in zip(SIDES, given, strict=False)}
+    sides[TRUTHS] = _truths(given[2], names.get("outputs")) if len(given) == 3 else {}
     _check_rows(sides)
-    return Sample.of(sides["inputs"], sides["outputs"], MOST_ROWS, make)
+    return Sample.of(sides["inputs"], sides["outputs"], MOST_ROWS, make, sides[TRUTHS])
 
 
 def write_reference(sample: Sample, path: Path) -> None:
@@ -80,12 +86,18 @@ def thinned(sample: Sample, most_rows: int) -> Sample:
     """The sample with at most that many rows of each column, evenly spaced."""
     if sample.rows <= most_rows:
         return sample
-    columns = []
-    for column in sample.columns:
+
+    def fewer(column: SampledColumn) -> SampledColumn:
         rows = len(column.values)
         places = np.linspace(0, rows - 1, min(rows, most_rows)).round().astype(int)
-        columns.append(replace(column, values=column.values[places]))
-    return replace(sample, columns=tuple(columns), rows=most_rows)
+        return replace(column, values=column.values[places])
+
+    return replace(
+        sample,
+        columns=tuple(map(fewer, sample.columns)),
+        truths=tuple(map(fewer, sample.truths)),
+        rows=most_rows,
+    )
 
 
 def _arrays(side: str, value: Any, names: Sequence[str] | None) -> dict[str, Array]:
@@ -107,6 +119,22 @@ def _arrays(side: str, value: Any, names: Sequence[str] | None) -> dict[str, Arr
     return {name: _array(f"{side}[{name!r}]", each) for name, each in named.items()}
 
 
+def _truths(value: Any, outputs: Sequence[str] | None) -> dict[str, Array]:
+    """By output; an array alone is of the signature's only one. Names may be those of features, which no
+    signature has."""
+    alone = outputs if outputs is not None and len(outputs) == 1 else None
+    named = isinstance(value, Mapping) or hasattr(value, "columns")
+    arrays = _arrays(TRUTHS, value, None if named else alone)
+    for name, array in arrays.items():
+        what = f"{TRUTHS}[{name!r}]"
+        if array.ndim > 2 or (array.ndim == 2 and not 1 <= array.shape[1] <= features.SHORT):
+            raise InvalidInput(
+                "reference", what, f"has the shape {array.shape}",
+                remedy=f"Give one value for each row, or a vector of at most {features.SHORT}.",
+            )  # fmt: skip
+    return arrays
+
+
 def _array(what: str, value: Any) -> Array:
     if hasattr(value, "detach"):  # a tensor of torch, maybe on a device
         value = value.detach().cpu()
@@ -120,7 +148,7 @@ def _array(what: str, value: Any) -> Array:
 
 
 def _check_rows(sides: Mapping[str, Mapping[str, Array]]) -> None:
-    lengths = {f"{side}[{name!r}]": len(array) for side in SIDES for name, array in sides[side].items()}
+    lengths = {f"{side}[{name!r}]": len(array) for side in sides for name, array in sides[side].items()}
     if not sides["inputs"] or not max(lengths.values()):
         raise InvalidInput("reference", lengths, "has no rows", remedy=_FORM)
     if len(set(lengths.values())) > 1:

@@ -28,6 +28,8 @@ Sides = Mapping[str, Mapping[str, Sequence[Any]]]
 """`inputs` and `outputs`: values by column."""
 
 SIDES = ("inputs", "outputs")
+TRUTHS = "truths"
+"""Of a reference: what was right of the outputs, which drift does not look at."""
 MOST_ROWS = 50_000
 """Of a reference: enough for any shift worth telling, and read in a moment."""
 _LARGEST = 1e100
@@ -45,7 +47,7 @@ class SampledColumn:
 
     name: str
     side: str
-    """`inputs` or `outputs`."""
+    """`inputs`, `outputs` or `truths`."""
     kind: ColumnKind
     values: Array
     """64-bit floats with NaN for a missing value, or strings with None for it."""
@@ -102,6 +104,8 @@ class Sample:
     until: datetime | None = None
     version: int | None = None
     """The model version that answered; None of a reference, and where several answered."""
+    truths: tuple[SampledColumn, ...] = ()
+    """What was right, by output; of a reference that was given it."""
 
     @classmethod
     def of(
@@ -110,10 +114,11 @@ class Sample:
         outputs: Mapping[str, Array],
         most_rows: int = MOST_ROWS,
         make: features.Make = features.usual,
+        truths: Mapping[str, Array] | None = None,
     ) -> Sample:
         """A reference from arrays as the model takes and gives them, rows along their first axis; at most
-        `most_rows` of them, evenly spaced, as the features that `make` makes. Raises `InvalidInput`
-        (most_rows, inputs)."""
+        `most_rows` of them, evenly spaced, as the features that `make` makes. `truths` are of as many rows,
+        and named as the outputs' features are. Raises `InvalidInput` (most_rows, inputs)."""
         if most_rows < 1:
             raise InvalidInput("most_rows", most_rows, "is less than 1", remedy="Keep some thousand rows.")
         if not inputs or any(np.ndim(array) == 0 for array in inputs.values()):
@@ -121,7 +126,13 @@ class Sample:
                 "inputs", list(inputs), "has no rows", remedy="Give arrays with one row for each prediction."
             )
         arrays = [{name: np.asarray(array) for name, array in side.items()} for side in (inputs, outputs)]
-        return cls._of_sides(features.sampled(arrays[0], arrays[1], most_rows, make))
+        known = features.sampled(truths or {}, {}, most_rows)[
+            "inputs"
+        ]  # the same rows, named as the log does
+        return cls._of_sides(
+            features.sampled(arrays[0], arrays[1], most_rows, make),
+            truths=tuple(SampledColumn.of(name, TRUTHS, values) for name, values in known.items()),
+        )
 
     @classmethod
     def of_inferences(cls, inferences: Iterable[Inference], rows_each: int = 1) -> Sample:
@@ -192,8 +203,8 @@ class Sample:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        arrays = [_padded(column, self.rows, pa) for column in self.columns]
-        names = [f"{column.side}/{column.name}" for column in self.columns]
+        arrays = [_padded(column, self.rows, pa) for column in self._stored]
+        names = [f"{column.side}/{column.name}" for column in self._stored]
         table = pa.table(arrays, names=names) if arrays else pa.table({})
         metadata = {_METADATA: json.dumps(self._schema()).encode()}
         with replacing(path) as part:
@@ -236,9 +247,13 @@ class Sample:
                     "kind": column.kind.value,
                     "rows": len(column.values),
                 }
-                for column in self.columns
+                for column in self._stored
             ],
         }
+
+    @property
+    def _stored(self) -> tuple[SampledColumn, ...]:
+        return self.columns + self.truths
 
     @classmethod
     def _from(cls, table: Any, schema: Mapping[str, Any]) -> Sample:
@@ -256,7 +271,8 @@ class Sample:
             for place, told in enumerate(schema["columns"])
         )
         return cls(
-            columns,
+            tuple(column for column in columns if column.side != TRUTHS),
+            truths=tuple(column for column in columns if column.side == TRUTHS),
             rows=int(schema["rows"]),
             inferences=int(schema["inferences"]),
             since=_time(schema["since"]),
@@ -332,7 +348,7 @@ def _values(stored: Any, told: Mapping[str, Any]) -> Array:
 
 
 def _side(text: str) -> str:
-    if text not in SIDES:
+    if text not in (*SIDES, TRUTHS):
         raise ValueError(f"side {text!r}")
     return text
 

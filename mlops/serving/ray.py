@@ -184,10 +184,11 @@ class RayModelServer:
     def _served(self) -> dict[int, Served]:
         from ray import serve
 
+        applications = serve.status().applications  # first: what runs by it has its URLs below
         urls = self._urls()
         return {
             number: _judge(status, urls.get(name, ()))
-            for name, status in serve.status().applications.items()
+            for name, status in applications.items()
             if (number := self._number(name)) is not None
         }
 

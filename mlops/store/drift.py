@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,17 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from mlops.entities import ColumnDrift, ColumnKind, DriftCheck, DriftJob, DriftReport, DriftTrigger, JobState
+from mlops.entities import (
+    ColumnDrift,
+    ColumnKind,
+    DriftCheck,
+    DriftJob,
+    DriftReport,
+    DriftTrigger,
+    JobState,
+    PerformanceChange,
+    Verdict,
+)
 from mlops.errors import DriftReportNotFound, InvalidInput, ProjectNotFound
 from mlops.store.tables import drift_columns, drift_jobs, projects
 
@@ -99,12 +109,13 @@ class Drift:
             )
             connection.execute(update(drift_jobs).where(running).values(state=JobState.QUEUED.value))
 
-    def done(self, number: int, report: DriftReport) -> None:
+    def done(self, number: int, report: DriftReport, performance: Sequence[PerformanceChange] = ()) -> None:
         """Keep what a job found; one that is gone, or was found already, stays as it is."""
         values = {
             "state": JobState.DONE.value, "ended_at": datetime.now(UTC), "judged": report.judged,
             "drifted": report.drifted_columns, "reference_rows": report.reference_rows,
             "current_rows": report.current_rows, "inferences": report.inferences,
+            "performance": [_storable(change) for change in performance],
         }  # fmt: skip
         rows = [
             {"job_id": number, "place": place} | _storable(row) for place, row in enumerate(report.columns)
@@ -263,11 +274,15 @@ def _job(row: Row[Any], columns: Iterable[Row[Any]] = ()) -> DriftJob:
         job,
         trigger=DriftTrigger(job.trigger),
         state=JobState(job.state),
+        performance=tuple(
+            PerformanceChange(**change | {"verdict": Verdict(change["verdict"])})
+            for change in row.performance
+        ),
         columns=tuple(_column(column) for column in columns),
     )
 
 
-def _storable(row: ColumnDrift) -> dict[str, Any]:
+def _storable(row: ColumnDrift | PerformanceChange) -> dict[str, Any]:
     # Names and categories come from callers, and Postgres takes no NUL in a text.
     return {
         name: value.replace("\0", "\ufffd") if isinstance(value, str) else value

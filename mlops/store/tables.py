@@ -331,6 +331,7 @@ drift_jobs = Table(
     Column("error_type", Text, nullable=False, server_default=""),
     Column("has_page", Boolean, nullable=False, server_default=text("false")),
     Column("has_performance", Boolean, nullable=False, server_default=text("false")),
+    Column("performance", JSONB, nullable=False, server_default=text("'[]'")),
     Column("reference_rows", Integer, nullable=False, server_default="0"),
     Column("current_rows", Integer, nullable=False, server_default="0"),
     Column("inferences", Integer, nullable=False, server_default="0"),

@@ -20,7 +20,7 @@ from typing import Any
 from mlops.children import LOG_CHARS, limit_memory, peak_mb, read_order, tell
 from mlops.config import MLOpsConfig
 from mlops.entities import DriftJob
-from mlops.errors import DriftReportFailed, MLOpsError
+from mlops.errors import DriftReportFailed, InvalidInput, MLOpsError
 from mlops.installation import Installation
 from mlops.monitoring.base import DriftSettings
 from mlops.monitoring.drift_files import page_of, performance_page_of, reference_of
@@ -28,6 +28,7 @@ from mlops.monitoring.evidently import EvidentlyMonitor
 from mlops.monitoring.evidently_files import workspace_of
 from mlops.monitoring.evidently_performance import draw_performance
 from mlops.monitoring.files import replacing
+from mlops.monitoring.reference_performance import changes, reference_pairs
 from mlops.monitoring.sample import MOST_ROWS, Sample
 from mlops.project import Monitoring
 from mlops.store.labelled import Pair, Span
@@ -88,12 +89,13 @@ def make(order: DriftOrder) -> None:
         current, settings = _window(store, job), _settings(store, job.project)
         monitor = EvidentlyMonitor()
         report = monitor.report(reference, current, settings)
-        store.drift.done(job.id, report)
+        labelled, known = _labelled(store, job), reference_pairs(reference)
+        store.drift.done(job.id, report, changes(known, labelled))
         drawing = monitor.draw(reference, current, report)
         drawing.write_page(page_of(installation.drift_dir, job.id))
         store.drift.paged(job.id)
         drawing.add_to(workspace_of(installation.drift_dir), job)
-        if performance := draw_performance(_labelled(store, job)):
+        if performance := draw_performance(labelled, known):
             performance.write_page(performance_page_of(installation.drift_dir, job.id))
             store.drift.performance_paged(job.id)
             performance.add_to(workspace_of(installation.drift_dir), job)
@@ -123,10 +125,14 @@ def _window(store: Store, job: DriftJob) -> Sample:
 
 
 def _labelled(store: Store, job: DriftJob) -> dict[str, list[Pair]]:
-    """By output, the rows of the window that have a ground truth."""
+    """By output, the rows of the window that have a ground truth; none where there are more than can be
+    compared, which is no reason to have no report."""
     span = Span(job.project, job.model, job.since, job.until, job.version)
-    outputs = sorted({each.output for each in store.labelled.sums(span) if each.rows})
-    return {output: store.labelled.pairs(span, output) for output in outputs}
+    try:
+        outputs = sorted({each.output for each in store.labelled.sums(span) if each.rows})
+        return {output: store.labelled.pairs(span, output) for output in outputs}
+    except InvalidInput:
+        return {}
 
 
 def _settings(store: Store, project: str) -> DriftSettings:

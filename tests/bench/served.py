@@ -140,7 +140,9 @@ def drilling(stack: Stack) -> Model:
 
     def train() -> int:
         with client.start_run("untrained"):
-            return int(register(client, network, MODEL_NAME, windows, answers).version or 0)
+            return int(
+                register(client, network, MODEL_NAME, windows, answers, answers.keypoints_mm).version or 0
+            )
 
     assert train() == 1
     return Model("drilling model", MODEL_NAME, windows.as_dict(), client, stack, train)

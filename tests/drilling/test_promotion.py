@@ -60,7 +60,7 @@ def registered(client, dataset: HoleSet, model: KeypointModel, exported: onnx.Mo
     for _ in range(2):
         with client.start_run(run_name="training"):
             client.log_model(model, TORCH_NAME, "torch")
-            register(client, exported, MODEL_NAME, windows, predict(model, windows))
+            register(client, exported, MODEL_NAME, windows, predict(model, windows), dataset.labels_mm[:1])
     return client
 
 

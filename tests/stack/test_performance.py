@@ -86,6 +86,16 @@ def test_labels_become_performance_and_an_alert(
     as_json = toolkit(stack, "mlops:performance", "digits", "--project", "digits", "--json")
     assert json.loads(as_json.stdout)["labelled"] >= 40
 
+    job = digits.drift("digits", window="1h")
+    changed = next(each for each in job.performance if each.metric == "accuracy")
+    assert (changed.output, changed.rows, changed.requests) == ("label", 40, 40)
+    assert changed.current == pytest.approx(accuracy.value)
+    assert 0.8 < changed.reference <= 1.0
+    assert changed.low < changed.current - changed.reference < changed.high
+    said = toolkit(stack, "mlops:drift", "digits", "--project", "digits", "--window", "1h").stdout
+    assert "REFERENCE" in said
+    assert changed.verdict.value in said
+
     def alert() -> list[dict[str, Any]]:
         found = json.loads(toolkit(stack, "mlops:alerts", "list", "--json").stdout)
         return [each for each in found if each["rule"] == "wrong"]

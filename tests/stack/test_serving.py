@@ -22,6 +22,7 @@ from mlops.entities import Side
 from mlops.errors import DeploymentNotFound, InvalidInput
 from mlops.installation import Installation
 from mlops.services import processes
+from mlops.serving.routing import LONGEST_S
 from mlops.store.store import Store
 from tests.stack.test_end_to_end import toolkit
 
@@ -143,7 +144,7 @@ def asked_all_the_while(
 
     def ask() -> None:
         limits = httpx.Limits(max_keepalive_connections=0 if connect_anew else 1)
-        with httpx.Client(headers=headers, timeout=60, trust_env=False, limits=limits) as http:
+        with httpx.Client(headers=headers, timeout=LONGEST_S + 30, trust_env=False, limits=limits) as http:
             while not stop.is_set():
                 told = asked(http)
                 with lock:
@@ -278,16 +279,21 @@ def test_a_killed_gateway_costs_what_was_under_way_and_nothing_more(
     assert counts["reset"] + counts["cut"] <= 4, "at most one of each caller"
 
 
-def test_a_killed_ray_costs_no_request(stack: Installation, digits: MLOpsClient, served_digits: Any) -> None:
+def test_a_killed_ray_costs_no_request_while_it_is_back_in_time(
+    stack: Installation, digits: MLOpsClient, served_digits: Any
+) -> None:
     version = next(row.version for row in digits.deployments() if row.side is Side.CHAMPION)
     with asked_all_the_while(digits, served_digits.sample) as counts:
         time.sleep(1)
         processes.end(processes.marked(stack.root, "ray"))
         time.sleep(0.5)  # what was answered before has arrived
-        waited = until(counts, version, 90)
+        waited = until(counts, version, 180)
         time.sleep(1)
     assert waited > 1, "Ray takes seconds to come back: they waited for it"
-    assert set(counts) == {str(version)}, counts
+    # On a machine with much else to do it takes longer than a request waits.
+    late = {told for told in counts if f"no answer within {LONGEST_S:g} s" in told}
+    assert not late or waited > LONGEST_S - 1, (waited, counts)
+    assert set(counts) - late == {str(version)}, counts
 
 
 def test_what_an_endpoint_cannot_do_is_named_by_the_command(

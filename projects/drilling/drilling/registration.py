@@ -15,10 +15,11 @@ import onnx
 from numpy.typing import NDArray
 
 from drilling.answers import Answers
-from drilling.dataset import Hole
+from drilling.dataset import Floats, Hole
 from drilling.depth_grid import CHANNELS, SPACING_MM, HoleWindows
 from drilling.export import OUTPUTS, check_parity, open_session, run_onnx, to_onnx
 from drilling.fitting import predict
+from drilling.labeling import KEY_POINTS
 from drilling.model import KeypointEnsemble, KeypointModel
 from mlops import MLOpsClient, ModelVersion
 
@@ -51,18 +52,25 @@ def export_checked(
 
 
 def register(
-    client: MLOpsClient, exported: onnx.ModelProto, name: str, windows: HoleWindows, answers: Answers
+    client: MLOpsClient,
+    exported: onnx.ModelProto,
+    name: str,
+    windows: HoleWindows,
+    answers: Answers,
+    labels_mm: Floats,
 ) -> ModelVersion:
     """Log and register an ONNX model with the first of the windows as its example, as the challenger.
 
-    The windows, of holes that the model was not fitted to, and the answers to them are its reference.
+    The windows, of n holes that the model was not fitted to, the answers to them and their labels (n, 3), NaN
+    where there is none, are its reference.
     """
     example = {key: array[:1] for key, array in windows.as_dict().items()}
     output = {key: getattr(answers, key)[:1].astype(np.float32) for key in OUTPUTS}
     given = {key: getattr(answers, key).astype(np.float32) for key in OUTPUTS}
+    labels = {point: labels_mm[:, place] for place, point in enumerate(KEY_POINTS)}
     version = client.log_model(
         exported, name=name, flavor="onnx", input_example=example, output_example=output,
-        reference=(windows.as_dict(), given), register=True,
+        reference=(windows.as_dict(), given, labels), register=True,
     )  # fmt: skip
     if version is None:
         raise RuntimeError("log_model(register=True) gave no version")

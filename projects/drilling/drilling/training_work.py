@@ -222,7 +222,8 @@ class TrainingWork:
         """Log both models; only the ONNX one is registered, once its parity is shown."""
         exported, parity = export_checked(model, windows, seen)
         self.client.log_model(model, name=TORCH_NAME, flavor="torch", register=True)
-        version = register(self.client, exported, MODEL_NAME, windows, predict(model, windows))
+        answers, labels_mm = predict(model, windows), self.data.labels_mm[self.data.gate]
+        version = register(self.client, exported, MODEL_NAME, windows, answers, labels_mm)
         return version, parity
 
     def _reported(
@@ -262,10 +263,9 @@ class TrainingWork:
         ensemble = KeypointEnsemble(members)
         exported, parity = export_checked(ensemble, windows, seen)
         answers = predict(ensemble, windows)
-        version = register(self.client, exported, ENSEMBLE_NAME, windows, answers)
-        errors = depth_errors(
-            answers.present_mm(), self.data.labels_mm[self.data.gate], answers.uncertainty_mm
-        )
+        labels_mm = self.data.labels_mm[self.data.gate]
+        version = register(self.client, exported, ENSEMBLE_NAME, windows, answers, labels_mm)
+        errors = depth_errors(answers.present_mm(), labels_mm, answers.uncertainty_mm)
         self.client.log_metrics(as_metrics(errors, "ensemble") | {"ensemble_parity_max_mm": parity})
         return {
             "version": version.version,

@@ -51,6 +51,34 @@ def test_numbers_and_classes_of_different_lengths(tmp_path: Path) -> None:
     assert "depth: ground truth" in (tmp_path / "page.html").read_text()
 
 
+def test_the_reference_stands_beside_where_it_has_every_output() -> None:
+    window = {
+        "depth": pairs([1.5, 2.5] * 20, [1.6, 2.6] * 20),
+        "ok": pairs([True, False] * 15, [True, False] * 15),
+    }
+    depth = pairs([1.5, 2.5] * 30, [1.5, 2.0] * 30)
+    both = draw_performance(window, {"depth": depth, "ok": pairs(["true", "false"] * 20, ["true"] * 40)})
+    one = draw_performance(window, {"depth": depth})
+    few = draw_performance(window, {"depth": depth, "ok": pairs(["true"] * 5, ["true"] * 5)})
+    assert both is not None
+    assert one is not None
+    assert few is not None
+    assert "Reference" in both.snapshot.get_html_str(as_iframe=False)
+    for drawing in (both, one, few):
+        found = values(drawing)
+        assert value_of(found, "MAE", "depth")["mean"] == pytest.approx(0.1)
+        assert value_of(found, "Accuracy", "ok") == pytest.approx(1.0)
+    references = [drawing.snapshot.get_html_str(as_iframe=False).count("eference") for drawing in (both, one)]
+    assert references[0] > references[1]
+
+
+def test_a_reference_that_evidently_cannot_draw_is_left_out() -> None:
+    found = values(
+        draw_performance({"y": pairs([1.5, 2.5] * 20, [1.6, 2.6] * 20)}, {"y": pairs([0.0] * 30, [0.0] * 30)})
+    )
+    assert value_of(found, "MAE", "y")["mean"] == pytest.approx(0.1)
+
+
 def test_many_whole_numbers_are_numbers() -> None:
     found = values(draw_performance({"n": pairs(list(range(50)), list(range(1, 51)))}))
     assert value_of(found, "MAE", "n")["mean"] == pytest.approx(1.0)

@@ -41,6 +41,29 @@ def test_a_frame_is_its_columns_and_one_array_has_the_name_that_serving_gives_it
     assert columns(named).keys() == {"inputs/x", "outputs/depth"}
 
 
+def test_truths_are_kept_beside_the_columns_and_read_back(tmp_path: Path) -> None:
+    truths = {"y": Y, "grade": ["good", None] * 10, "xyz": X}
+    found = reference_of(({"x": X}, {"y": Y}, truths), UNKNOWN)
+    assert columns(found) == columns(reference_of(({"x": X}, {"y": Y}), UNKNOWN)), "drift has them not"
+    write_reference(found, tmp_path / "reference.parquet")
+    read = Sample.read(tmp_path / "reference.parquet")
+    assert columns(read) == columns(found)
+    kept = {each.name: each.values.tolist() for each in read.truths}
+    assert kept.keys() == {"y", "grade", "xyz[0]", "xyz[1]", "xyz[2]"}
+    assert kept["grade"] == ["good", None] * 10
+    assert kept["y"] == pytest.approx(Y, rel=1e-5)
+    few = thinned(read, 5)
+    assert [len(each.values) for each in few.truths] == [5] * 5
+    (alone,) = reference_of((X, Y, Y), {"inputs": ["x"], "outputs": ["depth"]}).truths
+    assert alone.name == "depth"
+
+
+def test_the_truths_that_are_kept_are_those_of_the_rows_that_are() -> None:
+    many = np.arange(3 * MOST_ROWS + 7, dtype=np.float64)
+    found = reference_of(({"x": many}, {"y": many}, {"y": many}), UNKNOWN)
+    assert found.truths[0].values.tolist() == columns(found)["outputs/y"]
+
+
 def test_a_tensor_with_gradients_is_an_array() -> None:
     torch = pytest.importorskip("torch")
     found = reference_of(({"x": torch.zeros(4, 1, requires_grad=True)}, {}), UNKNOWN)
@@ -99,7 +122,11 @@ def test_the_folder_lasts_as_long_as_the_block() -> None:
     [
         ("x", "is no pair"),
         (({"x": X},), "is no pair"),
-        (({"x": X}, {"y": Y}, {}), "is no pair"),
+        (({"x": X}, {"y": Y}, {"y": Y}, {}), "is no pair"),
+        (({"x": X}, {"y": Y}, {"y": Y[:-1]}), r"\"truths\['y'\]\": 19.*different lengths"),
+        (({"x": X}, {"y": Y}, {"y": np.zeros((20, 65))}), r"truths\['y'\].*shape \(20, 65\)"),
+        (({"x": X}, {"y": Y}, {"y": np.zeros((20, 2, 2))}), r"truths\['y'\].*shape"),
+        (({"x": X}, {"y": Y}, {"y": 1.5}), r"truths\['y'\].*has no rows"),
         (({}, {"y": Y}), "has no rows"),
         (({"x": X[:0]}, {"y": Y[:0]}), "has no rows"),
         (({"x": 1.5}, {}), r"inputs\['x'\].*has no rows"),

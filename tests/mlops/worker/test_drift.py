@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from mlops.config import MLOpsConfig
-from mlops.entities import DriftJob, DriftTrigger, JobState
+from mlops.entities import DriftJob, DriftTrigger, JobState, Verdict
 from mlops.errors import ReferenceNotFound
 from mlops.installation import Installation
 from mlops.monitoring.drift_files import forget, page_of, performance_page_of, reference_of
@@ -38,8 +38,9 @@ def download(config: MLOpsConfig, project: str, model: str, version: int, folder
         raise ReferenceNotFound(project, model, version)
     rng = np.random.default_rng(version)
     inputs = {"torque": rng.normal(2.0, 0.5, 2000), "drill": rng.choice(["a", "b"], 2000)}
+    depth = rng.normal(10.0, 1.0, 2000)
     found = folder / "reference.parquet"
-    Sample.of(inputs, {"depth": rng.normal(10.0, 1.0, 2000)}).write(found)
+    Sample.of(inputs, {"depth": depth}, truths={"depth": depth + rng.normal(0, 0.01, 2000)}).write(found)
     return found
 
 
@@ -228,6 +229,14 @@ def test_ground_truths_of_the_window_have_a_page_and_a_snapshot(
     job = until(store, ask(store).id, lambda job: job.has_performance)
     page = performance_page_of(folder, job.id).read_text()
     assert "depth: ground truth" in page
+    changed = {each.metric: each for each in job.performance}
+    assert {each.output for each in job.performance} == {"depth"}
+    mae = changed["mae"]
+    assert (mae.verdict, mae.rows, mae.requests) == (Verdict.WORSE, 40, 40)
+    assert mae.reference == pytest.approx(0.01 * (2 / np.pi) ** 0.5, rel=0.1)
+    assert mae.low > 0.1
+    assert store.drift.latest("alpha")[0].performance == job.performance
+    assert store.drift.get(before.id).performance == ()
     kept = snapshot_of(workspace_of(folder), "alpha", job.id, Part.PERFORMANCE)
     until(store, job.id, lambda _: kept.is_file())
     told = json.loads(kept.read_text())

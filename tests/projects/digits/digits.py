@@ -51,6 +51,7 @@ def train(client: MLOpsClient) -> Trained:
             reference=(
                 {"X": held_out},
                 {"label": model.predict(held_out), "probabilities": model.predict_proba(held_out)},
+                {"label": held_out_labels},
             ),
         )
     assert version is not None
