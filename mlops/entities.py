@@ -472,6 +472,11 @@ class PerformanceChange:
     requests: int
     """of so many requests."""
 
+    @classmethod
+    def read(cls, stated: Mapping[str, Any]) -> PerformanceChange:
+        """From its JSON."""
+        return cls(**{**stated, "verdict": Verdict(stated["verdict"])})
+
 
 @dataclass(frozen=True, slots=True)
 class DriftJob:

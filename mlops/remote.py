@@ -24,6 +24,7 @@ from mlops.entities import (
     Inference,
     JobState,
     Performance,
+    PerformanceChange,
     PerformanceDifference,
     PerformanceReport,
     Severity,
@@ -258,6 +259,7 @@ def _drift_job(row: Mapping[str, Any]) -> DriftJob:
             **row,
             **times,
             "columns": columns,
+            "performance": tuple(map(PerformanceChange.read, row["performance"])),
             "trigger": DriftTrigger(row["trigger"]),
             "state": JobState(row["state"]),
         }

@@ -20,7 +20,6 @@ from mlops.entities import (
     DriftTrigger,
     JobState,
     PerformanceChange,
-    Verdict,
 )
 from mlops.errors import DriftReportNotFound, InvalidInput, ProjectNotFound
 from mlops.store.tables import drift_columns, drift_jobs, projects
@@ -274,10 +273,7 @@ def _job(row: Row[Any], columns: Iterable[Row[Any]] = ()) -> DriftJob:
         job,
         trigger=DriftTrigger(job.trigger),
         state=JobState(job.state),
-        performance=tuple(
-            PerformanceChange(**change | {"verdict": Verdict(change["verdict"])})
-            for change in row.performance
-        ),
+        performance=tuple(map(PerformanceChange.read, row.performance)),
         columns=tuple(_column(column) for column in columns),
     )
 
