@@ -15,6 +15,7 @@ MLOpsError
 │   ├── DeploymentNotFound
 │   ├── DataNotFound
 │   ├── AlertNotFound        none of that number goes on
+│   ├── ViewNotFound         no saved view of runs of that number
 │   ├── DriftReportNotFound  none of that number, or none with a page
 │   └── RevisionNotFound     no such git revision, or no such version of the data
 ├── Conflict                 the state forbids it
@@ -244,6 +245,15 @@ class AlertNotFound(NotFound):
             f"no alert {number} goes on", remedy="`efficientai-toolkit mlops:alerts list` has those that do.",
             number=number,
         )  # fmt: skip
+
+
+class ViewNotFound(NotFound):
+    """No saved view of that number in what the caller may see."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"there is no saved view {number}", remedy="`GET /api/views` has those there are.", number=number
+        )
 
 
 class DriftReportNotFound(NotFound):

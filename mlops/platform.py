@@ -52,12 +52,14 @@ from mlops.serving.load import Load
 from mlops.serving.routing import Router
 from mlops.store.changes import Marks
 from mlops.store.figures import Figures
+from mlops.store.search import Found
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
 from mlops.traces import Traces
 from mlops.tracking.curves import MetricCurves
 from mlops.tracking.results import MetricHistory
 from mlops.tracking.run_desk import RunDesk
+from mlops.tracking.view_desk import ViewDesk
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,8 @@ MOST_INFERENCES = 10_000
 """That are read at a time."""
 MOST_LOG_LINES = 10_000
 """That are read at a time."""
+MOST_FOUND = 100
+"""Of each kind, by a search."""
 _MOST_LOG_BYTES = 20_000_000
 _PREPARE_PAUSE_S = 0.5
 _READY_S, _STOP_S = 5.0, 2.0
@@ -115,6 +119,7 @@ class Platform:
         self.drift = DriftDesk(store, drift_dir)
         self.board = Board(store, addresses.gateway)
         self.runs = RunDesk(store, self.run_url)
+        self.views = ViewDesk(store)
         self.evidently = evidently
         self.performance = PerformanceDesk(store)
         self._store = store
@@ -282,6 +287,12 @@ class Platform:
             if deployment.state is DeploymentState.RUNNING and deployment.side is Side.CHAMPION
         )
         return next(champions, found[0])
+
+    def find(self, text: str, within: str | None = None, most: int = 6) -> list[Found]:
+        """What the words name, at most `most` of each kind; `within` is the one project that is looked at.
+        Raises `InvalidInput` for too many words, or a count out of range."""
+        _check_range("most", most, 1, MOST_FOUND)
+        return self._store.search.find(text, within, most)
 
     def figures(self) -> Figures:
         """How many there are of what in all projects; `ServiceUnavailable` also where counting takes over

@@ -27,7 +27,8 @@ async def _from_our_form(request: Request, csrf: _Field = "") -> None:
         raise Forbidden("change anything by a form that is not the dashboard's")
 
 
-_OurForm = [Depends(_from_our_form)]
+OUR_FORM = [Depends(_from_our_form)]
+"""Of a route that takes a form of the dashboard."""
 
 
 def action_routes(platform: Platform, frame: Frame) -> APIRouter:
@@ -41,25 +42,25 @@ def action_routes(platform: Platform, frame: Frame) -> APIRouter:
         """Ask whether somebody looks after the alert."""
         return frame.sheet(request, "acknowledge", alert=_alert(platform, request, number))
 
-    @routes.post("/monitoring/alerts/{number}/acknowledge", dependencies=_OurForm)
+    @routes.post("/monitoring/alerts/{number}/acknowledge", dependencies=OUR_FORM)
     def acknowledge(request: Request, number: _Number) -> Response:
         """Acknowledge it."""
         caller: Principal = request.state.principal
         alert = desk.acknowledge(number, caller.name, caller.project)
-        return _done(f"You look after {alert.rule}. Only its end is told now.", "alerts")
+        return done(f"You look after {alert.rule}. Only its end is told now.", "alerts")
 
     @routes.get("/monitoring/alerts/{number}/silence")
     def ask_silence(request: Request, number: _Number) -> Response:
         """Ask for how long nothing shall be told of the alert."""
         return frame.sheet(request, "silence", alert=_alert(platform, request, number))
 
-    @routes.post("/monitoring/alerts/{number}/silence", dependencies=_OurForm)
+    @routes.post("/monitoring/alerts/{number}/silence", dependencies=OUR_FORM)
     def silence(request: Request, number: _Number, minutes: _Field = "") -> Response:
         """Silence its rule and subject for a time."""
         alert = _alert(platform, request, number)
         caller: Principal = request.state.principal
         desk.silence(alert.project, alert.rule, alert.subject, _minutes(minutes), caller.name)
-        return _done(f"Nothing is told of {alert.rule} for {minutes} min.", "silences")
+        return done(f"Nothing is told of {alert.rule} for {minutes} min.", "silences")
 
     @routes.get("/services/{name}/restart")
     def ask_restart(request: Request, name: str) -> Response:
@@ -70,13 +71,13 @@ def action_routes(platform: Platform, frame: Frame) -> APIRouter:
             raise InvalidInput("service", name[:40], "is not a service", remedy="Choose one of the page.")
         return frame.sheet(request, "restart", service=found)
 
-    @routes.post("/services/{name}/restart", dependencies=_OurForm)
+    @routes.post("/services/{name}/restart", dependencies=OUR_FORM)
     def restart(request: Request, name: str) -> Response:
         """Have the supervisor replace its process."""
         _for_an_admin(request)
         caller: Principal = request.state.principal
         platform.restart_service(name, caller.name)
-        return _done(f"{name} is being restarted.", "status")
+        return done(f"{name} is being restarted.", "status")
 
     return routes
 
@@ -99,6 +100,6 @@ def _minutes(stated: str) -> float:
         raise InvalidInput("minutes", stated[:40], "is no number", remedy="Give some minutes.") from None
 
 
-def _done(words: str, topic: str) -> Response:
+def done(words: str, topic: str) -> Response:
     """Nothing to show but that it is done: the sheet closes, and what changed is read again."""
     return Response(status_code=204, headers={"HX-Trigger": json.dumps({"told": words, f"live:{topic}": ""})})

@@ -8,7 +8,7 @@ the whole page, and with the header `HX-Target: <region>`, which htmx sends, tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +27,8 @@ from mlops.store.tokens import Principal
 
 RANGES = {"1h": "last hour", "6h": "last 6 h", "24h": "last 24 h", "7d": "last 7 days", "30d": "last 30 days"}
 USUAL_RANGE = "24h"
+LONGEST, MOST_VALUES = 4000, 60
+"""Characters of a field of the URL, and values of one name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Scope:
     """None for all."""
     range: str = USUAL_RANGE
     options: tuple[tuple[str, str], ...] = ()
-    """Further fields of the URL that the page knows, in its order."""
+    """Further fields of the URL that the page knows, in its order; a name may come several times."""
 
     @property
     def range_s(self) -> float:
@@ -52,6 +54,15 @@ class Scope:
     def option(self, name: str) -> str:
         """A field of the URL; "" where it is not given."""
         return dict(self.options).get(name, "")
+
+    def several(self, name: str) -> tuple[str, ...]:
+        """All values that the URL gives a field."""
+        return tuple(value for each, value in self.options if each == name)
+
+    def fields(self, **changed: str | Sequence[str] | None) -> dict[str, str | Sequence[str] | None]:
+        """The URL's own fields, for a link to the same with some of them changed."""
+        given = {"project": self.project, "range": self.range if self.range != USUAL_RANGE else None}
+        return given | {name: self.several(name) for name, _ in self.options} | changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +138,7 @@ class Frame:
     async def show(self, request: Request, page: Page, **values: Any) -> HTMLResponse:
         """The page, or the one region that is asked for. Raises `Forbidden` for a project out of reach,
         `ProjectNotFound`, and `InvalidInput` for a field of the URL that cannot be taken."""
-        view = await self._view(request, page)
+        view = await self.view(request, page)
         asked = request.headers.get("hx-target", "")
         if asked in page.regions:
             if page.regions[asked].for_admins and view.principal.project is not None:
@@ -143,10 +154,12 @@ class Frame:
         nothing: dict[str, Part | None] = dict.fromkeys(page.regions)
         return await self._render(request, view, "", nothing | dict(zip(wanted, found, strict=True)) | values)
 
-    def sheet(self, request: Request, action: str, **values: Any) -> HTMLResponse:
-        """The question of an action, for the side sheet: the block of that name of `sheets.html`."""
+    def sheet(
+        self, request: Request, action: str, template: str = "sheets.html", **values: Any
+    ) -> HTMLResponse:
+        """The question of an action, for the side sheet: the block of that name of the template."""
         csrf: str = request.state.csrf
-        return self._templates.render("sheets.html", block=action, csrf=csrf, **values)
+        return self._templates.render(template, block=action, csrf=csrf, **values)
 
     async def problem(self, request: Request, message: str, remedy: str, status: int) -> HTMLResponse:
         """A page that says what failed, for somebody who asked for another one."""
@@ -155,7 +168,8 @@ class Frame:
         view = View(page, Scope(principal.project), principal, request.state.csrf)
         return await self._render(request, view, "", {"message": message, "remedy": remedy}, status)
 
-    async def _view(self, request: Request, page: Page) -> View:
+    async def view(self, request: Request, page: Page) -> View:
+        """The page as the caller looks at it; raises as `show` does."""
         principal: Principal = request.state.principal
         query = request.query_params
         project = query.get("project") or principal.project
@@ -168,7 +182,12 @@ class Frame:
             raise InvalidInput(
                 "range", chosen[:40], "is no range", remedy=f"Use one of: {', '.join(RANGES)}."
             )
-        options = tuple((name, query[name][:200]) for name in page.options if query.get(name))
+        options = tuple(
+            (name, value[:LONGEST])
+            for name in page.options
+            for value in query.getlist(name)[:MOST_VALUES]
+            if value
+        )
         names = await self._names(principal)
         if project is not None and names and project not in names:
             raise ProjectNotFound(project)

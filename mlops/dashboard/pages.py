@@ -15,6 +15,8 @@ from mlops.dashboard.hardware import hardware_page
 from mlops.dashboard.home import home_page
 from mlops.dashboard.monitoring import monitoring_page, report_page
 from mlops.dashboard.rendering import FOLDER, Templates
+from mlops.dashboard.runs import runs_routes
+from mlops.dashboard.search import search_page, url_of
 from mlops.dashboard.services import services_page
 from mlops.platform import Platform
 from mlops.services.names import LOGS
@@ -43,8 +45,10 @@ def dashboard_routes(platform: Platform, pages: Pages) -> APIRouter:
     """GET of each page, and what its actions ask and do."""
     routes = APIRouter(include_in_schema=False)
     frame = pages.frame
-    home, monitoring, services, hardware = (
-        frame.add(make(platform)) for make in (home_page, monitoring_page, services_page, hardware_page)
+    home = frame.add(home_page(platform))
+    routes.include_router(runs_routes(platform, frame))
+    monitoring, services, hardware, search = (
+        frame.add(make(platform)) for make in (monitoring_page, services_page, hardware_page, search_page)
     )
 
     @routes.get("/")
@@ -66,6 +70,11 @@ def dashboard_routes(platform: Platform, pages: Pages) -> APIRouter:
     async def show_services(request: Request) -> Response:
         """Show the services, and to an admin their logs."""
         return await frame.show(request, services, log_names=LOGS)
+
+    @routes.get("/search")
+    async def show_found(request: Request) -> Response:
+        """Show what the words of the search field name."""
+        return await frame.show(request, search, url_of=url_of)
 
     @routes.get("/hardware")
     async def show_hardware(request: Request) -> Response:

@@ -16,7 +16,7 @@ from mlops.errors import InvalidInput, MLOpsError, NotFound
 
 PATIENCE_S = 1.0
 """How long a page waits for a part before it shows what it has."""
-_MOST = 512
+_MOST = 256
 _THREADS = 8
 _REMEDY = "Run `efficientai-toolkit mlops:status`."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Templates:
         return HTMLResponse(content, status, headers=headers)
 
 
-def link(path: str, **query: str | None) -> str:
-    """A URL of ours; fields that are empty or None are left out."""
-    stated = urlencode({name: value for name, value in query.items() if value})
+def link(path: str, /, **query: str | Sequence[str] | None) -> str:
+    """A URL of ours; fields that are empty or None are left out, and several values of one are repeated."""
+    stated = urlencode({name: value for name, value in query.items() if value}, doseq=True)
     return f"{path}?{stated}" if stated else path

@@ -31,7 +31,9 @@ from mlops.gateway.routes.performance import performance_routes
 from mlops.gateway.routes.projects import project_routes
 from mlops.gateway.routes.protocols import scoring_routes, v2_routes
 from mlops.gateway.routes.runs import run_routes
+from mlops.gateway.routes.search import search_routes
 from mlops.gateway.routes.status import status_routes
+from mlops.gateway.routes.views import view_routes
 from mlops.gateway.sessions import Sessions
 from mlops.gateway.streams import Streams
 from mlops.gateway.tickets import Tickets
@@ -83,6 +85,8 @@ def create_app(platform: Platform) -> FastAPI:
         status_routes(platform),
         project_routes(platform),
         run_routes(platform),
+        view_routes(platform),
+        search_routes(platform),
         deployment_routes(platform),
         alert_routes(platform),
         log_routes(platform),

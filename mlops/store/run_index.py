@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -202,9 +202,13 @@ class RunIndexTables:
             connection.execute(text("VACUUM (ANALYZE) runs, run_metrics"))
 
 
-def read_metrics(connection: Connection, ids: Sequence[str]) -> dict[tuple[str, str], MetricSummary]:
-    """(run, key) -> the metric, of these runs."""
+def read_metrics(
+    connection: Connection, ids: Sequence[str], keys: Collection[str] | None = None
+) -> dict[tuple[str, str], MetricSummary]:
+    """(run, key) -> the metric, of these runs; of these keys alone, unless None is given."""
     statement = select(run_metrics).where(run_metrics.c.run_id.in_(list(ids)))
+    if keys is not None:
+        statement = statement.where(run_metrics.c.key.in_(list(keys)))
     return {
         (row.run_id, row.key): MetricSummary(
             last=_or_nan(row.last),

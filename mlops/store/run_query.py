@@ -56,6 +56,11 @@ class RunSort:
     of: Of = Of.LAST
     descending: bool = True
 
+    def __str__(self) -> str:
+        """As a person writes it."""
+        named = f"metric:{write_summary(self.metric, self.of)}" if self.metric else "started"
+        return f"-{named}" if self.descending else named
+
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
@@ -169,7 +174,7 @@ def _sort(text: str) -> RunSort:
     kind, _, metric = named.partition(":")
     if kind != "metric" or not metric:
         raise InvalidInput("sort", text, "is no order", remedy=_SORT_REMEDY)
-    key, of = _summary(metric)
+    key, of = read_summary(metric)
     return RunSort(key, of, descending)
 
 
@@ -180,14 +185,19 @@ def _range(text: str) -> MetricRange:
             raise ValueError
     except ValueError:
         raise InvalidInput("metric", text, "is no condition", remedy=_METRIC_REMEDY) from None
-    key, of = _summary(found["metric"])
+    key, of = read_summary(found["metric"])
     return MetricRange(key, of, found["operator"], value)
 
 
-def _summary(text: str) -> tuple[str, Of]:
+def read_summary(text: str) -> tuple[str, Of]:
     """`loss.min` is the least loss; of a metric that is called so itself, write `loss.min.last`."""
     found = _SUMMARY.fullmatch(text)
     return (found["key"], Of(found["of"])) if found else (text, Of.LAST)
+
+
+def write_summary(key: str, of: Of) -> str:
+    """What `read_summary` reads."""
+    return key if of is Of.LAST and not _SUMMARY.fullmatch(key) else f"{key}.{of.value}"
 
 
 def _state(text: str) -> RunStatus:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -52,12 +52,16 @@ class Runs:
         with self._engine.connect() as connection:
             return [_run(row, {}).as_run() for row in connection.execute(statement)]
 
-    def search(self, query: RunQuery) -> tuple[list[IndexedRun], RunStart | None]:
-        """A page of the runs that are wanted, and where the next begins; None after the last."""
+    def search(
+        self, query: RunQuery, metrics: Collection[str] | None = None
+    ) -> tuple[list[IndexedRun], RunStart | None]:
+        """A page of the runs that are wanted, and where the next begins; None after the last. They come with
+        all their metrics, or with those named and the one that they are sorted by."""
+        keys = None if metrics is None else {*metrics, query.sort.metric}
         # Runs and their metrics as of one moment: where the next page begins is told by the last run's.
         with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             connection.execute(_PATIENCE)
-            found = _read(connection, select_runs(query))
+            found = _read(connection, select_runs(query), keys)
         if len(found) < query.limit:
             return found, None
         return found, query.start_after(found[-1])
@@ -88,10 +92,12 @@ class Runs:
         return dict(found)
 
 
-def _read(connection: Connection, statement: Select[Any]) -> list[IndexedRun]:
+def _read(
+    connection: Connection, statement: Select[Any], keys: Collection[str] | None = None
+) -> list[IndexedRun]:
     rows = connection.execute(statement).all()
     metrics: dict[str, dict[str, MetricSummary]] = defaultdict(dict)
-    for (run, key), metric in read_metrics(connection, [row.id for row in rows]).items():
+    for (run, key), metric in read_metrics(connection, [row.id for row in rows], keys).items():
         metrics[run][key] = metric
     return [_run(row, metrics[row.id]) for row in rows]
 

@@ -26,7 +26,9 @@ from mlops.store.probes import Probes
 from mlops.store.projects import Projects
 from mlops.store.retention import Retention
 from mlops.store.run_index import RunIndexTables
+from mlops.store.run_views import RunViews
 from mlops.store.runs import Runs
+from mlops.store.search import Search
 from mlops.store.tokens import Tokens
 from mlops.store.traffic import TrafficLog
 
@@ -44,6 +46,8 @@ class Store:
         self.aliases = FollowedAliases(self._engine)
         self.runs = Runs(self._engine)
         self.run_index = RunIndexTables(self._engine)
+        self.run_views = RunViews(self._engine)
+        self.search = Search(self._engine)
         self.audit = Audit(self._engine)
         self.traffic = TrafficLog(self._engine)
         self.inferences = Inferences(self._engine)

@@ -189,6 +189,19 @@ run_names = Table(
     PrimaryKeyConstraint("project", "kind", "name"),
 )
 
+# Questions for runs that somebody gave a name.
+run_views = Table(
+    "run_views",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE")),  # None: of all projects
+    Column("name", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    _now("made_at"),
+)
+Index("run_views_by_name", func.coalesce(run_views.c.project, ""), run_views.c.name, unique=True)
+
 # Projects of which all runs are in the index.
 indexed_projects = Table(
     "indexed_projects",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -56,11 +56,13 @@ class RunDesk:
         self._store = store
         self._url_of = url_of
 
-    def search(self, query: RunQuery, within: str | None = None) -> RunPage:
-        """The runs of the query's page."""
+    def search(
+        self, query: RunQuery, within: str | None = None, metrics: Collection[str] | None = None
+    ) -> RunPage:
+        """The runs of the query's page, with all their metrics unless some are named."""
         workspaces, query = self._reach(query, within)
         indexed_at = self._store.runs.indexed_at()  # first: what is found then is at least as new
-        found, begin = self._store.runs.search(query)
+        found, begin = self._store.runs.search(query, metrics)
         return RunPage(
             [(run, self._url(workspaces, run)) for run in found],
             None if begin is None else query.cursor(begin),
@@ -73,6 +75,10 @@ class RunDesk:
         indexed_at = self._store.runs.indexed_at()
         found = self._store.runs.names(query.projects)
         return RunNames(found.get(METRIC, []), found.get(PARAM, []), found.get(TAG, []), indexed_at)
+
+    def primary_metrics(self) -> dict[str, str]:
+        """By project the metric that its project.toml puts first; "" where it names none."""
+        return {name: stated["primary_metric"] for name, stated in self._store.projects.described().items()}
 
     def export(self, query: RunQuery, form: str, within: str | None = None) -> Iterator[bytes]:
         """All runs that are wanted, in pieces; of the names in their projects a CSV has a column each. Raises

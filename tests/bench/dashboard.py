@@ -26,7 +26,11 @@ from tests.bench.result import Measure, Result
 from tests.bench.tracking_child import until
 
 PROJECTS, DEPLOYMENTS, ALERTS = 50, 100, 5000
-PAGES = ("/", "/?project=p7", "/monitoring", "/services", "/hardware")
+PAGES = (
+    *("/", "/?project=p7", "/monitoring", "/services", "/hardware"),
+    *("/runs", "/runs?project=p7&sort=-metric:metric3.max", "/runs?text=run", "/search?q=run"),
+    *("/api/search?q=run", "/api/search?q=nothing"),
+)
 STREAMS, WATCHED_S = 20, 20.0
 PAGE_MS, SHARE, MORE_MB = 150.0, 0.1, 100.0
 

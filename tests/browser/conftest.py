@@ -90,6 +90,29 @@ def _fill(store: Store) -> None:
                        metrics={"accuracy": MetricSummary(0.9412, 0.9, 0.95)}),
         ]
     )  # fmt: skip
+    store.run_index.put([_sweep(number, now) for number in range(36)])
+
+
+def _sweep(number: int, now: datetime) -> IndexedRun:
+    """Runs of two weeks, older than those above."""
+    project, name, metric = (
+        ("drilling", "patchtsmixer", "val_mae_mm"), ("digits", "logistic", "accuracy"),
+    )[number % 3 == 0]  # fmt: skip
+    began = now - timedelta(hours=5 + 8 * number, minutes=17 * number % 60)
+    state = {4: RunStatus.RUNNING, 9: RunStatus.FAILED, 17: RunStatus.KILLED}.get(number, RunStatus.FINISHED)
+    ended = None if state is RunStatus.RUNNING else began + timedelta(minutes=7 + 13 * number % 90)
+    best = 0.06 + 0.013 * (number * 7 % 11)
+    metrics = {
+        metric: MetricSummary(best * 1.1, best, best * 9, 240, 0, 240),
+        "loss": MetricSummary(best / 30, best / 40, best, 240, 0, 240),
+        "system/gpu_utilization_percent": MetricSummary(71.0, 2.0, 98.0, 240, 0, 240),
+    }
+    params = {"learning_rate": f"{10 ** -(2 + number % 3):g}", "layers": str(2 + number % 5)}
+    data = {"data.path": "data/holes", "data.hash": "9f3c41d2" * 4 + ".dir"}
+    return IndexedRun(
+        f"{number:02x}" * 16, project, f"{name}-{40 - number}", project, state, began, ended,
+        ("ada", "grace")[number % 2], params, {"stage": ("sweep", "final")[number % 4 == 0]} | data, metrics,
+    )  # fmt: skip
 
 
 def _serve(store: Store) -> None:

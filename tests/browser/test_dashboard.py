@@ -23,6 +23,9 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's ch
 PAGES = {
     "home": "/",
     "project": "/?project=drilling",
+    "runs": "/runs",
+    "runs-of-a-project": "/runs?project=drilling&state=finished&metric=loss<1&sort=metric:val_mae_mm",
+    "search": "/search?q=d",
     "monitoring": "/monitoring",
     "report": "/monitoring/reports/{report}?project=drilling",
     "services": "/services",
@@ -77,7 +80,7 @@ def test_link_in_a_file_logs_in(browser, gateway: Installation, tmp_path: Path) 
 def test_member_sees_its_project_only(open_page, gateway: Installation) -> None:
     page = open_page(token="token-of-digits")
     assert page.locator("#projects article h3").all_inner_texts() == ["digits"]
-    for path in ("/", "/monitoring", "/services", "/hardware"):
+    for path in ("/", "/runs", "/search?q=d", "/monitoring", "/services", "/hardware"):
         page.goto(gateway.gateway_url + path)
         text = page.locator("body").inner_text()
         assert "drilling" not in text

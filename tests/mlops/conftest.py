@@ -131,8 +131,8 @@ def store(database_url: str) -> Iterator[Store]:
     made.upgrade()
     with psycopg.connect(database_url) as connection:
         connection.execute(
-            "TRUNCATE projects, tokens, deployments, replicas, runs, run_index, audit, followed_aliases,"
-            " traffic, inferences CASCADE"
+            "TRUNCATE projects, tokens, deployments, replicas, runs, run_index, run_views, audit,"
+            " followed_aliases, traffic, inferences CASCADE"
         )
     yield made
     made.close()

@@ -31,6 +31,7 @@ EXAMPLES: list[MLOpsError] = [
     errors.ModelFileNotFound("digits", "net", 3, "notes.txt"),
     errors.ReferenceNotFound("digits", "net", 3),
     errors.AlertNotFound(12),
+    errors.ViewNotFound(12),
     errors.DriftReportNotFound(12),
     errors.DataNotFound("digits", "data/raw"),
     errors.RevisionNotFound("digits", "v9"),

@@ -50,10 +50,20 @@
   function isInUse(region) {
     const selection = getSelection();
     const active = document.activeElement;
-    return (region.contains(active) && active.matches("a, button, input, select, summary, tr"))
+    return (region.contains(active) && active.matches("a, button, input, select, summary, table:not([data-select]) tr"))
       || region.querySelector("tbody details[open]") !== null
       || (!selection.isCollapsed && region.contains(selection.anchorNode));
   }
+
+  // Fields that are empty stay out of addresses.
+  document.body.addEventListener("htmx:configRequest", (event) => {
+    const { verb, formData } = event.detail;
+    for (const name of verb === "get" ? new Set(formData.keys()) : []) {
+      const given = formData.getAll(name).filter(Boolean);
+      formData.delete(name);
+      for (const value of given) formData.append(name, value);
+    }
+  });
 
   document.body.addEventListener("htmx:beforeSwap", (event) => {
     const region = event.detail.target;

@@ -12,7 +12,8 @@
     const button = fresh.ownerDocument.createElement("button");
     button.type = "button";
     button.className = "button waiting";
-    button.textContent = `${waiting.length} new`;
+    const of = region.dataset.waits; // what the rows are, in the singular
+    button.textContent = `${waiting.length} new${of && ` ${of}${waiting.length > 1 ? "s" : ""}`}`;
     table.parentElement.before(button);
   };
 

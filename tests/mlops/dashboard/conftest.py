@@ -44,10 +44,11 @@ def browse(platform: Platform) -> Iterator[Callable[..., object]]:
             region: str = "",
             csrf: str = CSRF,
             form: dict[str, str] | None = None,
+            follow: bool = True,
         ):
             caller.update(principal=principal, csrf=csrf)
             headers = {"HX-Target": region} if region else {}
-            return client.request(method, path, headers=headers, data=form)
+            return client.request(method, path, headers=headers, data=form, follow_redirects=follow)
 
         yield ask
 

@@ -15,7 +15,7 @@ from mlops.store.tokens import Principal, Role
 
 ALPHA = Principal(Role.MEMBER, "alpha")
 HOSTILE = ["<script>alert(1)</script>\"'", "x" * 2000, "\u202eevil\u202c שלום", "a\x00b".replace("\x00", "")]
-PAGES = ["/", "/monitoring", "/services", "/hardware"]
+PAGES = ["/", "/runs", "/search?q=a", "/monitoring", "/services", "/hardware"]
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_member_sees_nothing_of_another_project(page, add_project, add_run, serv
 def test_another_project_is_refused_whether_it_exists_or_not(browse, add_project, path, project) -> None:
     add_project("alpha")
     add_project("beta")
-    refused = browse(f"{path}?project={project}", ALPHA)
+    refused = browse(path + ("&" if "?" in path else "?") + f"project={project}", ALPHA)
     assert refused.json()["error"]["type"] == "Forbidden"
 
 

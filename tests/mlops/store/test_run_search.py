@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 
 from mlops.entities import RUN_KEY, RunStatus
@@ -151,6 +152,19 @@ def test_runs_come_back_as_they_were_put(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("projects")
+def test_only_the_metrics_that_are_named_are_read(store: Store) -> None:
+    metrics = {key: MetricSummary(value, value, value) for value, key in enumerate(("loss", "acc", "aux"))}
+    store.run_index.put([IndexedRun("a", "alpha", "n", "e", RunStatus.RUNNING, BEGIN, metrics=metrics)])
+    for named, sort, keys in (
+        (None, None, ["acc", "aux", "loss"]), (["acc", "none"], None, ["acc"]),
+        ([], "metric:loss", ["loss"]), ([], None, []),
+    ):  # fmt: skip
+        (run,), begin = store.runs.search(RunQuery.of(sort=sort, limit=1), named)
+        assert list(run.metrics) == keys
+        assert begin is not None
+
+
+@pytest.mark.usefixtures("projects")
 def test_a_metric_or_a_name_that_is_gone_is_removed(store: Store) -> None:
     run = made(random.Random(1), 1)
     with_both = IndexedRun(
@@ -240,6 +254,26 @@ def test_no_question_reads_a_whole_table(many: str, store: Store) -> None:
             if "Seq Scan" in plan:
                 failed.append((given, plan))
     assert not failed, failed
+
+
+def test_the_search_field_reads_no_whole_table_of_runs(many: str, store: Store) -> None:
+    asked = []
+
+    def note(_: object, __: object, statement: str, values: object, *___: object) -> None:
+        asked.append((statement, values))
+
+    event.listen(store._engine, "before_cursor_execute", note)
+    for text in ("lora", "lora 77", "nothing", "prod", "l"):
+        for within in (None, "p1"):
+            store.search.find(text, within)
+    with psycopg.connect(many) as connection:
+        plans = [
+            "\n".join(row[0] for row in connection.execute(f"EXPLAIN {statement}", values).fetchall())
+            for statement, values in asked
+            if statement.startswith("SELECT")
+        ]
+    assert len(plans) == 50, "each kind by one query"
+    assert [plan for plan in plans if "Seq Scan on run" in plan] == []
 
 
 def test_what_goes_on_or_failed_is_found_by_indexes(many: str, store: Store) -> None:

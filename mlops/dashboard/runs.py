@@ -1,0 +1,193 @@
+"""Runs: those that a question finds, over all projects, as a table with columns that are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from mlops.dashboard.columns import Cell, Column, Kind, chosen_columns, offered_columns, usual_columns
+from mlops.dashboard.frame import Frame, Page, Region, Scope
+from mlops.dashboard.views import query_of, view_routes, view_url
+from mlops.errors import InvalidInput
+from mlops.platform import Platform
+from mlops.store.indexed_runs import IndexedRun
+from mlops.store.run_query import Of, RunQuery, RunSort
+from mlops.store.run_views import RunView
+from mlops.tracking.run_desk import RunNames
+from mlops.tracking.view_desk import FIELDS
+
+PATH = "/runs"
+LIMIT = 100
+"""Runs on a page."""
+STATES = ("running", "finished", "failed", "killed")
+_BEHIND_S = 60.0
+"""An index that is older says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Of a column."""
+
+    words: str
+    note: str = ""
+    """Which of a metric's values it has, if not the last."""
+    sort: str = ""
+    """The order that a click asks for; empty where there is none."""
+    order: str = ""
+    """`ascending` or `descending` where the table is in its order."""
+    is_numeric: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A run as the table shows it."""
+
+    id: str
+    project: str
+    name: str
+    state: str
+    started_at: datetime
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A page of the runs that are wanted."""
+
+    started: Heading = field(default_factory=lambda: Heading("Started"))
+    headings: tuple[Heading, ...] = ()
+    """Of the chosen columns."""
+    rows: tuple[Row, ...] = ()
+    next: str | None = None
+    """Cursor of the page that follows; None after the last."""
+    sorted_by: str = ""
+    """The metric that a run must have to be here; empty where the order is that of their starts."""
+    behind: datetime | None = None
+    """As of when the index is, where that is long ago."""
+    problem: str = ""
+    """What of the question cannot be read; then there are no rows."""
+    remedy: str = ""
+
+
+def runs_page(platform: Platform) -> Page:
+    """`/runs`."""
+
+    def runs(scope: Scope) -> Table:
+        try:
+            query = question(scope)
+        except InvalidInput as error:
+            return Table(problem=error.message, remedy=error.remedy)
+        primary = platform.runs.primary_metrics()
+        columns = _columns(platform, scope, primary)
+        shown = {column.name for column in columns if column.kind is Kind.METRIC} | set(primary.values())
+        found = platform.runs.search(query, metrics=shown)
+        return Table(
+            started=_heading("Started", RunSort(), query.sort),
+            headings=tuple(_of_column(each, query.sort) for each in columns),
+            rows=tuple(_row(run, columns, primary) for run, _ in found.runs),
+            next=found.next,
+            sorted_by=query.sort.metric,
+            behind=_behind(found.indexed_at),
+        )
+
+    def views(scope: Scope) -> tuple[RunView, ...]:
+        return tuple(view for view in platform.views.all(scope.project) if view.project == scope.project)
+
+    return Page(
+        path=PATH,
+        title="Runs",
+        template="runs.html",
+        icon="runs",
+        options=(*FIELDS, "cursor"),
+        regions={"views": Region(views, ("views",), every_s=60), "runs": Region(runs, ("runs",), every_s=30)},
+    )
+
+
+def runs_routes(platform: Platform, frame: Frame) -> APIRouter:
+    """GET /runs and /runs/columns, and what is done about saved views."""
+    routes = APIRouter()
+    page = frame.add(runs_page(platform))
+
+    @routes.get(PATH)
+    async def show_runs(request: Request) -> Response:
+        """Show the runs that are wanted."""
+        return await frame.show(request, page, states=STATES, query_of=query_of, view_url=view_url)
+
+    @routes.get(f"{PATH}/columns")
+    async def choose_columns(request: Request) -> Response:
+        """Ask which columns shall be shown."""
+        view = await frame.view(request, page)
+        offered = await run_in_threadpool(_offered, platform, view.scope)
+        return frame.sheet(request, "columns", "runs_sheets.html", scope=view.scope, offered=offered)
+
+    routes.include_router(view_routes(platform, frame, page))
+    return routes
+
+
+def question(scope: Scope) -> RunQuery:
+    """What the URL asks for; raises `InvalidInput` with the field that cannot be read."""
+    return RunQuery.of(
+        project=[scope.project] if scope.project else [],
+        state=scope.several("state"),
+        since=scope.option("since"),
+        until=scope.option("until"),
+        tag=scope.several("tag"),
+        param=scope.several("param"),
+        metric=scope.several("metric"),
+        text=scope.option("text"),
+        sort=scope.option("sort"),
+        limit=LIMIT,
+        cursor=scope.option("cursor"),
+    )
+
+
+def _columns(platform: Platform, scope: Scope, primary: Mapping[str, str]) -> tuple[Column, ...]:
+    first = primary.get(scope.project, "") if scope.project else None
+    return chosen_columns(scope.several("column"), usual_columns(_names(platform, scope), first))
+
+
+def _offered(platform: Platform, scope: Scope) -> dict[str, list[Column]]:
+    chosen = _columns(platform, scope, platform.runs.primary_metrics())
+    return offered_columns(_names(platform, scope), chosen)
+
+
+def _names(platform: Platform, scope: Scope) -> RunNames:
+    return platform.runs.names(RunQuery(projects=(scope.project,) if scope.project else None))
+
+
+def _of_column(column: Column, now: RunSort) -> Heading:
+    note = column.of.value if column.of is not Of.LAST else ""
+    return _heading(column.heading, column.first_sort, now, note, column.is_numeric)
+
+
+def _heading(
+    words: str, first: RunSort | None, now: RunSort, note: str = "", is_numeric: bool = False
+) -> Heading:
+    """`first` is the order that a click asks for, unless the table is in it or in its reverse `now`."""
+    if first is None:
+        return Heading(words, note, is_numeric=is_numeric)
+    if (first.metric, first.of) != (now.metric, now.of):
+        return Heading(words, note, str(first), is_numeric=is_numeric)
+    turned = str(replace(now, descending=not now.descending))
+    return Heading(words, note, turned, "descending" if now.descending else "ascending", is_numeric)
+
+
+def _row(run: IndexedRun, columns: Sequence[Column], primary: Mapping[str, str]) -> Row:
+    return Row(
+        id=run.id,
+        project=run.project,
+        name=run.name or run.id[:8],
+        state=run.status.value.lower(),
+        started_at=run.started_at,
+        cells=tuple(column.cell(run, primary) for column in columns),
+    )
+
+
+def _behind(indexed_at: datetime | None) -> datetime | None:
+    is_old = indexed_at is not None and datetime.now(UTC) - indexed_at > timedelta(seconds=_BEHIND_S)
+    return indexed_at if is_old else None
