@@ -8,6 +8,7 @@ MLOpsError
 ├── NotFound                 what was asked for is not there
 │   ├── ProjectNotFound
 │   ├── RunNotFound
+│   ├── ArtifactNotFound     no such file among a run's artifacts
 │   ├── MetricNotFound       no run has the metric, or one run has not
 │   ├── ModelNotFound
 │   ├── ModelFileNotFound    a model version without that file
@@ -179,6 +180,19 @@ class RunNotFound(NotFound):
             remedy="List its runs with `client.search_runs()`.",
             project=project,
             run_id=run_id,
+        )
+
+
+class ArtifactNotFound(NotFound):
+    """No such file or folder among a run's artifacts."""
+
+    def __init__(self, project: str, run_id: str, path: str) -> None:
+        super().__init__(
+            f"run {run_id!r} of project {project!r} has no artifact {path!r}",
+            remedy="List them on the run's page.",
+            project=project,
+            run_id=run_id,
+            path=path,
         )
 
 

@@ -57,8 +57,11 @@ from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
 from mlops.traces import Traces
 from mlops.tracking.curves import MetricCurves
+from mlops.tracking.rest import Rest
 from mlops.tracking.results import MetricHistory
 from mlops.tracking.run_desk import RunDesk
+from mlops.tracking.run_facts import RunFacts
+from mlops.tracking.run_files import RunFiles
 from mlops.tracking.view_desk import ViewDesk
 
 log = logging.getLogger(__name__)
@@ -107,11 +110,14 @@ class Platform:
         logs: LogFolder | None = None,
         evidently: EvidentlyClient | None = None,
         restart: Callable[[str], object] | None = None,
+        run_files: RunFiles | None = None,
+        journals: Path | None = None,
     ) -> None:
         """`curves` reads the database of MLflow; None where MLflow is elsewhere. `drift_dir` is where the
         worker keeps pages of drift reports; None where there are none. `meter` reads this machine, and `logs`
         are the services'; without them nothing is told of either. `evidently` asks Evidently's UI. `restart`
-        has the supervisor replace a service's process; None where there is none to ask."""
+        has the supervisor replace a service's process; None where there is none to ask. `run_files` reads
+        artifacts of runs, and `journals` is where runs of this machine are kept until they are delivered."""
         self.addresses = addresses
         self.session_key = session_key
         self.traces = traces or Traces()
@@ -120,6 +126,7 @@ class Platform:
         self.board = Board(store, addresses.gateway)
         self.runs = RunDesk(store, self.run_url)
         self.views = ViewDesk(store)
+        self.run_facts = RunFacts(store, self.runs, curves, run_files, journals)
         self.evidently = evidently
         self.performance = PerformanceDesk(store)
         self._store = store
@@ -160,6 +167,8 @@ class Platform:
             meter=Meter(installation.root),
             restart=lambda name: ask_restart(installation, name),
             evidently=_evidently(installation),
+            run_files=RunFiles(lambda workspace: _account_of(installation, workspace)),
+            journals=installation.journal_dir,
         )
 
     # -- life -----------------------------------------------------------------------------------
@@ -543,6 +552,11 @@ class _Callers:
 def _evidently(installation: Installation) -> EvidentlyClient | None:
     url = installation.evidently_ui_url
     return EvidentlyClient(url, installation.secret("evidently_secret")) if url else None
+
+
+def _account_of(installation: Installation, workspace: ProjectWorkspace) -> Rest:
+    password = installation.secret(installation.project_secret_name(workspace.project_name, "mlflow"))
+    return Rest(lambda: installation.mlflow_url, workspace.namespace, workspace.namespace, password)
 
 
 def _digest(token: str) -> bytes:

@@ -105,6 +105,8 @@ class Page:
     """Whether it draws charts."""
     options: tuple[str, ...] = ()
     """Further fields of its URL."""
+    project: str = ""
+    """Of a page about something of one project, which its path names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +152,15 @@ class Frame:
             for name, region in page.regions.items()
             if not region.for_admins or view.principal.project is None
         ]
-        found = await asyncio.gather(*(self._read(view, name) for name in wanted))
+        # All are waited for: none goes on reading for nobody where another one cannot be shown.
+        found = await asyncio.gather(*(self._read(view, name) for name in wanted), return_exceptions=True)
+        for part in found:
+            if isinstance(part, BaseException):
+                raise part
         nothing: dict[str, Part | None] = dict.fromkeys(page.regions)
-        return await self._render(request, view, "", nothing | dict(zip(wanted, found, strict=True)) | values)
+        return await self._render(
+            request, view, "", {**nothing, **dict(zip(wanted, found, strict=True)), **values}
+        )
 
     def sheet(
         self, request: Request, action: str, template: str = "sheets.html", **values: Any
@@ -172,7 +180,7 @@ class Frame:
         """The page as the caller looks at it; raises as `show` does."""
         principal: Principal = request.state.principal
         query = request.query_params
-        project = query.get("project") or principal.project
+        project = page.project or query.get("project") or principal.project
         if project is not None:
             check_project_name(project, "project")
             if not principal.may_use(project):

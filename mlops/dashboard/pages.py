@@ -10,11 +10,13 @@ from fastapi.responses import HTMLResponse, Response
 
 from mlops.dashboard.actions import action_routes
 from mlops.dashboard.assets import Assets
+from mlops.dashboard.compare import compare_pages
 from mlops.dashboard.frame import Frame
 from mlops.dashboard.hardware import hardware_page
 from mlops.dashboard.home import home_page
 from mlops.dashboard.monitoring import monitoring_page, report_page
 from mlops.dashboard.rendering import FOLDER, Templates
+from mlops.dashboard.run import one_run_pages
 from mlops.dashboard.runs import runs_routes
 from mlops.dashboard.search import search_page, url_of
 from mlops.dashboard.services import services_page
@@ -81,5 +83,7 @@ def dashboard_routes(platform: Platform, pages: Pages) -> APIRouter:
         """Show this machine."""
         return await frame.show(request, hardware)
 
+    routes.include_router(one_run_pages(platform, frame))
+    routes.include_router(compare_pages(platform, frame))
     routes.include_router(action_routes(platform, frame))
     return routes

@@ -42,8 +42,9 @@ class Templates:
             }
         )
 
-        # A global, since a block that is rendered alone runs none of its template's imports.
-        self._environment.globals["ui"] = self._environment.get_template("macros.html").module
+        # Globals, since a block that is rendered alone runs none of its template's imports.
+        for name, macros in (("ui", "macros.html"), ("lines", "lines.html")):
+            self._environment.globals[name] = self._environment.get_template(macros).module
 
     def render(
         self, template: str, status: int = 200, *, block: str = "", compressed: bool = False, **values: Any

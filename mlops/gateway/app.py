@@ -19,6 +19,7 @@ from mlops.gateway.origins import OriginCheck
 from mlops.gateway.responses import Responses
 from mlops.gateway.routes.alerts import alert_routes
 from mlops.gateway.routes.board import board_routes
+from mlops.gateway.routes.comparison import comparison_routes
 from mlops.gateway.routes.deployments import deployment_routes
 from mlops.gateway.routes.drift import drift_routes
 from mlops.gateway.routes.events import event_routes
@@ -27,6 +28,7 @@ from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
 from mlops.gateway.routes.logs import log_routes
 from mlops.gateway.routes.metrics import metrics_routes
+from mlops.gateway.routes.one_run import one_run_routes
 from mlops.gateway.routes.performance import performance_routes
 from mlops.gateway.routes.projects import project_routes
 from mlops.gateway.routes.protocols import scoring_routes, v2_routes
@@ -87,6 +89,8 @@ def create_app(platform: Platform) -> FastAPI:
         run_routes(platform),
         view_routes(platform),
         search_routes(platform),
+        one_run_routes(platform),
+        comparison_routes(platform),
         deployment_routes(platform),
         alert_routes(platform),
         log_routes(platform),

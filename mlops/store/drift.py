@@ -176,6 +176,19 @@ class Drift:
         with self._engine.connect() as connection:
             return [_job(row) for row in connection.execute(statement)]
 
+    def newest_of(self, project: str, model: str, version: int) -> DriftJob | None:
+        """The newest report of a version that was made, without its rows; None where there is none."""
+        statement = (
+            select(drift_jobs)
+            .where(drift_jobs.c.project == project, drift_jobs.c.model == model)
+            .where(drift_jobs.c.version == version, drift_jobs.c.state == JobState.DONE.value)
+            .order_by(drift_jobs.c.id.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else _job(row)
+
     def newest(self) -> list[DriftJob]:
         """Of each running champion and canary the newest report that was made by schedule, and by count,
         each with those of its rows that drifted."""

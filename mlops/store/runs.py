@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, or_, select, text
 
-from mlops.entities import Run, RunStatus
+from mlops.entities import RUN_KEY, Run, RunStatus
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.run_index import read_metrics
 from mlops.store.run_query import RunQuery, RunStart
@@ -42,6 +42,12 @@ class Runs:
         """The runs of these MLflow ids that there are."""
         with self._engine.connect() as connection:
             return [run.as_run() for run in _read(connection, select(runs).where(runs.c.id.in_(ids)))]
+
+    def find(self, names: Sequence[str]) -> list[IndexedRun]:
+        """The runs of these MLflow ids or keys that there are, in no order."""
+        by_key = (runs.c.tags.contains({RUN_KEY: name}) for name in names)
+        with self._engine.connect() as connection:
+            return _read(connection, select(runs).where(or_(runs.c.id.in_(names), *by_key)))
 
     def going_on_or_failed(self, since: datetime) -> list[Run]:
         """Of all projects, the runs that go on, and those that failed since then; without their metrics."""

@@ -132,6 +132,18 @@ def logs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
+def tail(log: Path, most_bytes: int) -> tuple[bytes, int]:
+    """The end of a log in the making, and how many bytes of it are before that. Raises `OSError`."""
+    found, begins_at = b"", 0
+    for part in reversed(_parts(log)):
+        begins_at = int(part.name)
+        found = part.read_bytes() + found
+        if len(found) >= most_bytes:
+            break
+    cut = max(0, len(found) - most_bytes)
+    return found[cut:], begins_at + cut
+
+
 def forget(log: Path) -> None:
     """Delete a log's parts."""
     shutil.rmtree(log, ignore_errors=True)

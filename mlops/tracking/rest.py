@@ -94,6 +94,11 @@ class Rest:
             raise ServiceUnavailable("mlflow", "an answer that is no JSON") from None
         return found if isinstance(found, dict) else {}
 
+    def stream(self, path: str, query: Mapping[str, Any]) -> requests.Response:
+        """The answer to a GET of the server's `path`, whose body the caller reads piece by piece, and closes.
+        Raises what `call` raises."""
+        return self._send("GET", path, params=query, headers={}, stream=True)
+
     def upload(self, file: Path, to: str) -> None:
         """Put a file to the server's artifacts at the path `to`. Raises what `call` raises, and
         `FileNotFoundError`."""

@@ -98,7 +98,7 @@ class MetricHistory(list[MetricPoint]):
             "total": self.total,
             "steps": [point.step for point in self],
             "times": [round(point.time.timestamp() * 1000) for point in self],
-            "values": [_json_number(point.value) for point in self],
+            "values": [json_number(point.value) for point in self],
         }
 
     def frame(self) -> pd.DataFrame:
@@ -110,7 +110,8 @@ class MetricHistory(list[MetricPoint]):
         return frame.astype({"step": "int64", "value": "float64", "time": "datetime64[ns, UTC]"})
 
 
-def _json_number(value: float) -> float | str:
+def json_number(value: float) -> float | str:
+    """As JSON has it: what is no number there is "NaN", "Infinity" or "-Infinity"."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

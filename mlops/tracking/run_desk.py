@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
 
 from mlops.entities import ProjectWorkspace
-from mlops.errors import Forbidden, InvalidInput, ProjectNotFound
+from mlops.errors import Forbidden, InvalidInput, ProjectNotFound, RunNotFound
+from mlops.project import check_project_name
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_index import METRIC, PARAM, TAG
 from mlops.store.run_query import RunQuery
@@ -69,6 +70,26 @@ class RunDesk:
             indexed_at,
         )
 
+    def get(self, project: str, run_id: str) -> tuple[IndexedRun, str]:
+        """A run by its key or MLflow's id, with its page in MLflow's own UI. Raises `RunNotFound`."""
+        return self.several([(project, run_id)])[0]
+
+    def several(
+        self, wanted: Sequence[tuple[str, str]], within: str | None = None
+    ) -> list[tuple[IndexedRun, str]]:
+        """Runs by their projects and keys or MLflow's ids, in that order. Raises `RunNotFound`, and
+        `InvalidName` for what is no project's name."""
+        names = tuple(dict.fromkeys(check_project_name(project, "project") for project, _ in wanted))
+        workspaces, _ = self._reach(RunQuery(projects=names), within)
+        known: dict[tuple[str, str], IndexedRun] = {}
+        for run in self._store.runs.find([_storable(id) for _, id in wanted]):
+            known[run.project, run.id] = run
+            known.setdefault((run.project, run.key), run)
+        for project, id in wanted:
+            if (project, id) not in known:
+                raise RunNotFound(project, id)
+        return [(run, self._url(workspaces, run)) for run in (known[each] for each in wanted)]
+
     def names(self, query: RunQuery, within: str | None = None) -> RunNames:
         """The names of metrics, params and tags in the query's projects, whatever else it asks for."""
         _, query = self._reach(query, within)
@@ -114,3 +135,8 @@ class RunDesk:
     def _url(self, workspaces: dict[str, ProjectWorkspace], run: IndexedRun) -> str:
         workspace = workspaces.get(run.project)
         return "" if workspace is None else self._url_of(workspace, run.id)
+
+
+def _storable(text: str) -> str:
+    # Postgres takes neither; and no run has a question mark in its id, so it is not found either.
+    return text.encode("utf-8", "replace").replace(b"\0", b"?").decode()

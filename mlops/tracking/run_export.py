@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Any
 import orjson
 
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.tracking.results import json_number
 
 _BATCH = 200
 """Runs written at a time."""
@@ -97,19 +97,13 @@ def _batches(found: Iterable[tuple[IndexedRun, str]]) -> Iterator[list[tuple[Ind
 
 def _metric_to_json(metric: MetricSummary) -> dict[str, Any]:
     return {
-        "last": _number(metric.last),
-        "min": _number(metric.min),
-        "max": _number(metric.max),
+        "last": json_number(metric.last),
+        "min": json_number(metric.min),
+        "max": json_number(metric.max),
         "step": metric.step,
         "time_ms": metric.time_ms,
         "points": metric.points,
     }
-
-
-def _number(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -36,6 +36,8 @@ from mlops.store.store import Store
 from mlops.store.tokens import Role
 from mlops.store.traffic import Traffic
 
+from .runs import fill_runs
+
 CHROMIUM = Path("/usr/bin/chromium")
 
 # The browser's own background traffic stays off.
@@ -51,7 +53,7 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
-def store(database_url: str) -> Iterator[Store]:
+def store(database_installation: Installation, database_url: str) -> Iterator[Store]:
     made = Store(database_url)
     made.upgrade()
     with psycopg.connect(database_url) as connection:
@@ -62,6 +64,7 @@ def store(database_url: str) -> Iterator[Store]:
     _serve(made)
     _watch(made)
     _report(made)
+    fill_runs(made, database_installation.database_url("mlflow"))
     yield made
     made.close()
 

@@ -17,6 +17,7 @@ from mlops.store.indexed_runs import IndexedRun
 from mlops.store.store import Store
 
 from .conftest import CHROMIUM, SIZES, ask
+from .runs import FIRST, SECOND, THIRD
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium")
 
@@ -28,6 +29,9 @@ PAGES = {
     "search": "/search?q=d",
     "monitoring": "/monitoring",
     "report": "/monitoring/reports/{report}?project=drilling",
+    "run": f"/runs/drilling/{FIRST}?with=drilling/{THIRD}",
+    "run-params": f"/runs/drilling/{FIRST}?tab=params",
+    "compare": "/compare?" + "&".join(f"run=drilling/{id}" for id in (FIRST, SECOND, THIRD)),
     "services": "/services",
     "hardware": "/hardware",
 }

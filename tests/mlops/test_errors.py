@@ -23,6 +23,7 @@ EXAMPLES: list[MLOpsError] = [
     errors.NotFound("it is not there"),
     errors.ProjectNotFound("digits"),
     errors.RunNotFound("digits", "0a1b"),
+    errors.ArtifactNotFound("digits", "0a1b", "plots/roc.png"),
     errors.MetricNotFound("digits", "loss"),
     errors.MetricNotFound("digits", "loss", "0a1b"),
     errors.ModelNotFound("digits", "net"),
