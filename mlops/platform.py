@@ -36,6 +36,8 @@ from mlops.hardware.names import ENERGY
 from mlops.installation import Installation
 from mlops.logs.query import LogQuery
 from mlops.logs.reading import LogFolder
+from mlops.model_desk import ModelDesk
+from mlops.model_files import ModelFiles
 from mlops.monitoring.board import Board
 from mlops.monitoring.desk import AlertDesk
 from mlops.monitoring.drift_desk import DriftDesk
@@ -112,12 +114,14 @@ class Platform:
         restart: Callable[[str], object] | None = None,
         run_files: RunFiles | None = None,
         journals: Path | None = None,
+        files: ModelFiles | None = None,
     ) -> None:
         """`curves` reads the database of MLflow; None where MLflow is elsewhere. `drift_dir` is where the
         worker keeps pages of drift reports; None where there are none. `meter` reads this machine, and `logs`
         are the services'; without them nothing is told of either. `evidently` asks Evidently's UI. `restart`
         has the supervisor replace a service's process; None where there is none to ask. `run_files` reads
-        artifacts of runs, and `journals` is where runs of this machine are kept until they are delivered."""
+        artifacts of runs, and `journals` is where runs of this machine are kept until they are delivered.
+        `files` are those of models; None where MLflow is elsewhere."""
         self.addresses = addresses
         self.session_key = session_key
         self.traces = traces or Traces()
@@ -129,6 +133,7 @@ class Platform:
         self.run_facts = RunFacts(store, self.runs, curves, run_files, journals)
         self.evidently = evidently
         self.performance = PerformanceDesk(store)
+        self.models = ModelDesk(store, addresses.gateway, files)
         self._store = store
         self._router = router
         self._services = services
@@ -166,6 +171,7 @@ class Platform:
             drift_dir=installation.drift_dir,
             meter=Meter(installation.root),
             restart=lambda name: ask_restart(installation, name),
+            files=None if config.mlflow_uri else ModelFiles(installation.artifacts_dir),
             evidently=_evidently(installation),
             run_files=RunFiles(lambda workspace: _account_of(installation, workspace)),
             journals=installation.journal_dir,
@@ -373,9 +379,11 @@ class Platform:
 
     def promote(self, project: str, model: str, version: int | None, who: str, why: str = "") -> Deployment:
         """Make a running version (the canary, if none is named) the champion at once; the champion stays up
-        as the previous one. Raises `DeploymentNotFound`, `InvalidInput`."""
+        as the previous one, and the worker moves MLflow's alias. Raises `DeploymentNotFound`,
+        `InvalidInput`."""
         _check_names(project, model)
         made = self._store.deployments.promote(project, model, version)
+        self._store.aliases.want(project, model, made.version)
         self._write_down(who, "promote", project, model, why, version=made.version)
         return self._with_full_url(made)
 
@@ -384,6 +392,7 @@ class Platform:
         `InvalidInput` where none is kept."""
         _check_names(project, model)
         made = self._store.deployments.rollback(project, model)
+        self._store.aliases.want(project, model, made.version)
         self._write_down(who, "rollback", project, model, why, version=made.version)
         return self._with_full_url(made)
 
@@ -471,6 +480,20 @@ class Platform:
         ]
         told = await asyncio.gather(*(self._signature(each) for each in champions))
         return [(each, signature) for each, signature in zip(champions, told, strict=True) if signature]
+
+    async def signature(self, project: str, model: str) -> dict[str, Any]:
+        """What a replica of the model's champion says it takes and gives. Raises `DeploymentNotFound`, and
+        `ServiceUnavailable` where none tells."""
+        _check_names(project, model)
+        found = await asyncio.to_thread(self.deployment, project, model)
+        told = await self._signature(found)
+        if told is None:
+            raise ServiceUnavailable(
+                "model",
+                f"no replica of {model!r} tells what it takes",
+                remedy="Wait until its champion runs.",
+            )
+        return told
 
     async def _signature(self, deployment: Deployment) -> dict[str, Any] | None:
         try:

@@ -17,10 +17,10 @@ from mlops.platform import Platform
 from mlops.store.tokens import Principal
 
 _Number = Annotated[int, Path(ge=1, lt=2**63)]
-_Field = Annotated[str, Form(max_length=200)]
+Field = Annotated[str, Form(max_length=200)]
 
 
-async def _from_our_form(request: Request, csrf: _Field = "") -> None:
+async def _from_our_form(request: Request, csrf: Field = "") -> None:
     """Raises `Forbidden` where the form is not one of this session's."""
     known = request.state.csrf
     if not known or not hmac.compare_digest(csrf.encode(), known.encode()):
@@ -55,7 +55,7 @@ def action_routes(platform: Platform, frame: Frame) -> APIRouter:
         return frame.sheet(request, "silence", alert=_alert(platform, request, number))
 
     @routes.post("/monitoring/alerts/{number}/silence", dependencies=OUR_FORM)
-    def silence(request: Request, number: _Number, minutes: _Field = "") -> Response:
+    def silence(request: Request, number: _Number, minutes: Field = "") -> Response:
         """Silence its rule and subject for a time."""
         alert = _alert(platform, request, number)
         caller: Principal = request.state.principal

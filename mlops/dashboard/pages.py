@@ -20,6 +20,7 @@ from mlops.dashboard.run import one_run_pages
 from mlops.dashboard.runs import runs_routes
 from mlops.dashboard.search import search_page, url_of
 from mlops.dashboard.services import services_page
+from mlops.dashboard.serving_routes import serving_routes
 from mlops.platform import Platform
 from mlops.services.names import LOGS
 
@@ -49,6 +50,7 @@ def dashboard_routes(platform: Platform, pages: Pages) -> APIRouter:
     frame = pages.frame
     home = frame.add(home_page(platform))
     routes.include_router(runs_routes(platform, frame))
+    routes.include_router(serving_routes(platform, frame))
     monitoring, services, hardware, search = (
         frame.add(make(platform)) for make in (monitoring_page, services_page, hardware_page, search_page)
     )

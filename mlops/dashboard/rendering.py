@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mlops.dashboard import formats
+from mlops.dashboard import formats, sparks
 from mlops.dashboard.assets import Assets
 
 FOLDER = Path(__file__).parent
@@ -37,7 +37,7 @@ class Templates:
                 each.__name__: each
                 for each in (
                     *(formats.number, formats.exact, formats.duration, formats.ago, formats.commands),
-                    *(formats.percent, formats.size, formats.latency, formats.energy),
+                    *(formats.percent, formats.size, formats.latency, formats.energy, sparks.spark),
                 )
             }
         )

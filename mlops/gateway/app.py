@@ -28,6 +28,7 @@ from mlops.gateway.routes.inference import inference_routes, schema_routes
 from mlops.gateway.routes.login import login_routes
 from mlops.gateway.routes.logs import log_routes
 from mlops.gateway.routes.metrics import metrics_routes
+from mlops.gateway.routes.models import model_routes
 from mlops.gateway.routes.one_run import one_run_routes
 from mlops.gateway.routes.performance import performance_routes
 from mlops.gateway.routes.projects import project_routes
@@ -92,6 +93,7 @@ def create_app(platform: Platform) -> FastAPI:
         one_run_routes(platform),
         comparison_routes(platform),
         deployment_routes(platform),
+        model_routes(platform),
         alert_routes(platform),
         log_routes(platform),
         drift_routes(platform),

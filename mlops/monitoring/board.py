@@ -28,6 +28,8 @@ from mlops.store.traffic import Traffic
 
 RECENT_S = 300.0
 """Rates, errors and latencies of an endpoint are of the last so many s."""
+LANE_S, _LANE_STEP_S = 1800.0, 120
+"""How far back a lane shows what its deployment answered, in s."""
 LONGEST_S = 86_400.0
 """How far back what endpoints answered is kept."""
 MOST_REPORTS = 48
@@ -95,6 +97,14 @@ class TrafficColumns:
     p95_s: list[float | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A deployment, how it answers now, and how it answered."""
+
+    state: EndpointState
+    traffic: TrafficColumns
+
+
 class Board:
     """Reads what pages show of projects. Every verb raises `ServiceUnavailable` without Postgres."""
 
@@ -125,10 +135,22 @@ class Board:
 
     def endpoints(self, project: str | None = None) -> list[EndpointState]:
         """Every deployment, or a project's, with how it answered in the last five minutes."""
-        answered = self._store.traffic.since(datetime.now(UTC) - timedelta(seconds=RECENT_S))
+        answered = self._store.traffic.since(datetime.now(UTC) - timedelta(seconds=RECENT_S), project)
         return [
             _endpoint(replace(each, url=self._gateway + each.url), answered.get(each.id))
             for each in self._store.deployments.all(project)
+        ]
+
+    def lanes(self, project: str | None = None, model: str | None = None) -> list[Lane]:
+        """Every deployment, or a project's, or a model's, with how it answered in steps of two minutes of the
+        last half hour; by project and model, newest first."""
+        begin = datetime.now(UTC).timestamp() - LANE_S
+        since = datetime.fromtimestamp(begin - begin % _LANE_STEP_S, UTC)
+        answered = self._store.traffic.all_series(since, _LANE_STEP_S, project)
+        return [
+            Lane(each, _columns(answered.get(each.deployment.id, {}), since, _LANE_STEP_S, datetime.now(UTC)))
+            for each in self.endpoints(project)
+            if model in (None, each.deployment.model)
         ]
 
     def models(self, project: str | None = None) -> list[tuple[str, str]]:
@@ -147,9 +169,9 @@ class Board:
         check_model_name(model)
         return self._store.drift.columns_over(project, model, since, MOST_REPORTS)
 
-    def traffic(self, project: str, model: str, span_s: float) -> TrafficColumns:
-        """What the model's endpoint answered over the last `span_s` s, in at most 181 steps. Raises
-        `ProjectNotFound`, and `InvalidInput` for a span out of range."""
+    def traffic(self, project: str, model: str, span_s: float, version: int | None = None) -> TrafficColumns:
+        """What the model's endpoint, or one version of it, answered over the last `span_s` s, in at most 181
+        steps. Raises `ProjectNotFound`, and `InvalidInput` for a span out of range."""
         check_project_name(project, "project")
         check_model_name(model)
         if not 60.0 <= span_s <= LONGEST_S:
@@ -159,7 +181,7 @@ class Board:
         step_s = 10 * math.ceil(span_s / _POINTS / 10)
         begin = datetime.now(UTC).timestamp() - span_s
         since = datetime.fromtimestamp(begin - begin % step_s, UTC)
-        found = dict(self._store.traffic.series(project, model, since, step_s))
+        found = dict(self._store.traffic.series(project, model, since, step_s, version))
         return _columns(found, since, step_s, datetime.now(UTC))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, Row, insert, select
 
 from mlops.store.tables import audit
 
@@ -36,7 +36,20 @@ class Audit:
     def latest(self, count: int = 50) -> list[AuditEntry]:
         """The newest rows."""
         with self._engine.connect() as connection:
-            return [
-                AuditEntry(row.at, row.who, row.action, row.project, row.detail)
-                for row in connection.execute(select(audit).order_by(audit.c.id.desc()).limit(count))
-            ]
+            found = connection.execute(select(audit).order_by(audit.c.id.desc()).limit(count))
+            return [_entry(row) for row in found]
+
+    def of_model(self, project: str, model: str, count: int) -> list[AuditEntry]:
+        """The newest rows about a model."""
+        statement = (
+            select(audit)
+            .where(audit.c.project == project, audit.c.detail["model"].astext == model)
+            .order_by(audit.c.id.desc())
+            .limit(count)
+        )
+        with self._engine.connect() as connection:
+            return [_entry(row) for row in connection.execute(statement)]
+
+
+def _entry(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(row.at, row.who, row.action, row.project, row.detail)

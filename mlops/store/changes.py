@@ -18,8 +18,8 @@ NEWEST = 20
 
 
 def read_marks(engine: Engine) -> Marks:
-    """The marks of `alerts`, `silences`, `deployments`, `drift` and `runs`. Gives up after two seconds, and
-    raises what SQLAlchemy raises."""
+    """The marks of `alerts`, `silences`, `deployments`, `models`, `drift` and `runs`. Gives up after two
+    seconds, and raises what SQLAlchemy raises."""
     found: Marks = defaultdict(dict)
     with engine.connect() as connection:
         connection.execute(text("SET LOCAL statement_timeout = '2s'"))
@@ -41,6 +41,12 @@ SELECT 'deployments', project,
        md5(string_agg(concat_ws('/', id, state, side, weight, replicas, most_replicas, updated_at, error), ' '
                       ORDER BY id))
   FROM deployments GROUP BY 2
+UNION ALL
+SELECT 'models', project,
+       md5(concat_ws('/', count(*), max(created_at),
+                     string_agg(concat_ws('/', model, version, aliases), ' ' ORDER BY model, version)
+                     FILTER (WHERE aliases <> '{}')))
+  FROM model_versions GROUP BY 2
 UNION ALL
 SELECT 'drift', projects.name, md5(string_agg(concat_ws('/', jobs.id, jobs.state, jobs.has_page), ' '))
   FROM projects CROSS JOIN LATERAL (

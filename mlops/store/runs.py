@@ -40,8 +40,12 @@ class Runs:
 
     def of_ids(self, ids: Sequence[str]) -> list[Run]:
         """The runs of these MLflow ids that there are."""
+        return [run.as_run() for run in self.indexed(ids)]
+
+    def indexed(self, ids: Sequence[str]) -> list[IndexedRun]:
+        """The runs of these MLflow ids that there are, with their metrics' extremes."""
         with self._engine.connect() as connection:
-            return [run.as_run() for run in _read(connection, select(runs).where(runs.c.id.in_(ids)))]
+            return _read(connection, select(runs).where(runs.c.id.in_(ids)))
 
     def find(self, names: Sequence[str]) -> list[IndexedRun]:
         """The runs of these MLflow ids or keys that there are, in no order."""

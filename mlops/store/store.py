@@ -22,6 +22,7 @@ from mlops.store.ground_truths import GroundTruths
 from mlops.store.inferences import Inferences
 from mlops.store.labelled import Labelled
 from mlops.store.last_runs import LastRuns, energy_j, last_runs
+from mlops.store.model_versions import ModelVersions
 from mlops.store.probes import Probes
 from mlops.store.projects import Projects
 from mlops.store.retention import Retention
@@ -48,6 +49,7 @@ class Store:
         self.run_index = RunIndexTables(self._engine)
         self.run_views = RunViews(self._engine)
         self.search = Search(self._engine)
+        self.model_versions = ModelVersions(self._engine)
         self.audit = Audit(self._engine)
         self.traffic = TrafficLog(self._engine)
         self.inferences = Inferences(self._engine)

@@ -83,6 +83,25 @@ followed_aliases = Table(
     Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), primary_key=True),
     Column("model", Text, primary_key=True),
     Column("stamp", BigInteger, nullable=False),
+    Column("wanted", Integer),  # the version that the alias is still to be moved to
+)
+
+# Versions of registered models, as MLflow has them (`mlops.store.model_versions`).
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("user", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("location", Text, nullable=False),  # MLflow's URI of its files
+    Column("run_location", Text, nullable=False),  # MLflow's URI of its run's artifacts
+    Column("tags", JSONB, nullable=False),
+    Column("aliases", ARRAY(Text), nullable=False),
+    PrimaryKeyConstraint("project", "model", "version"),
 )
 
 # What each deployment answered in windows of ten seconds, summed over all gateways.
@@ -230,6 +249,7 @@ audit = Table(
     Column("action", Text, nullable=False),
     Column("project", Text),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'")),
+    Index("audit_of_model", "project", text("(detail ->> 'model')"), text("id DESC")),
 )
 
 # What a rule found wrong; `pending` until it was wrong for long enough, with `ended_at` once it is over.

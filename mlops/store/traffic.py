@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, delete, select, text
+from sqlalchemy import Engine, delete, text
 
 from mlops.store.tables import traffic
 
@@ -80,30 +80,37 @@ class TrafficLog:
         with self._engine.begin() as connection:
             connection.execute(_ADD, rows)
 
-    def since(self, at: datetime) -> dict[int, Traffic]:
-        """What each deployment answered in the windows that began at that time or later."""
-        total: dict[int, Traffic] = {}
+    def since(self, at: datetime, project: str | None = None) -> dict[int, Traffic]:
+        """What each deployment, or each of a project, answered in the windows that began at that time or
+        later."""
         with self._engine.connect() as connection:
-            for row in connection.execute(select(traffic).where(traffic.c.began >= at)):
-                total.setdefault(row.deployment_id, Traffic()).add(
-                    Traffic(row.requests, row.errors, list(row.latencies))
-                )
-        return total
+            rows = connection.execute(_SINCE, {"since": at, "project": project})
+            return {row.id: Traffic(row.requests, row.errors, list(row.latencies)) for row in rows}
 
     def series(
-        self, project: str, model: str, since: datetime, step_s: int
+        self, project: str, model: str, since: datetime, step_s: int, version: int | None = None
     ) -> list[tuple[datetime, Traffic]]:
-        """What all versions of the model answered, by steps of so many s; steps without a request are left
-        out."""
+        """What all versions of the model answered, or one, by steps of so many s; steps without a request
+        are left out."""
         found: dict[datetime, Traffic] = {}
+        wanted = {"project": project, "model": model, "version": version, "since": since, "step": step_s}
         with self._engine.connect() as connection:
-            for row in connection.execute(
-                _SERIES, {"project": project, "model": model, "since": since, "step": step_s}
-            ):
+            for row in connection.execute(_SERIES, wanted):
                 found.setdefault(row.at, Traffic()).add(
                     Traffic(row.requests, row.errors, list(row.latencies))
                 )
         return list(found.items())
+
+    def all_series(
+        self, since: datetime, step_s: int, project: str | None = None
+    ) -> dict[int, dict[datetime, Traffic]]:
+        """What each deployment, or each of a project, answered by steps of so many s; steps without a request
+        are left out."""
+        found: dict[int, dict[datetime, Traffic]] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(_ALL_SERIES, {"project": project, "since": since, "step": step_s}):
+                found.setdefault(row.id, {})[row.at] = Traffic(row.requests, row.errors, list(row.latencies))
+        return found
 
     def forget_old(self) -> None:
         """Drop windows that are older than a day."""
@@ -115,7 +122,22 @@ _SERIES = text("""
 SELECT to_timestamp(floor(extract(epoch FROM began) / :step) * :step) AS at, requests, errors, latencies
   FROM traffic JOIN deployments ON deployments.id = traffic.deployment_id
  WHERE deployments.project = :project AND deployments.model = :model AND began >= :since
+   AND (CAST(:version AS int) IS NULL OR deployments.version = :version)
  ORDER BY at
+""")
+
+# Summed up by Postgres, as there are many windows; by deployment, so that the table's key finds them.
+_BUCKETS = ", ".join(f"sum(latencies[{place + 1}])" for place in range(len(EDGES_S) + 1))
+_SUMS = f"""
+sum(requests) AS requests, sum(errors) AS errors, ARRAY[{_BUCKETS}] AS latencies
+  FROM deployments CROSS JOIN LATERAL (
+       SELECT * FROM traffic WHERE deployment_id = deployments.id AND began >= :since) AS windows
+ WHERE CAST(:project AS text) IS NULL OR deployments.project = :project
+"""  # noqa: S608 - made of numbers
+_SINCE = text(f"SELECT deployments.id, {_SUMS} GROUP BY deployments.id")
+_ALL_SERIES = text(f"""
+SELECT deployments.id, date_bin(make_interval(secs => :step), began, to_timestamp(0)) AS at, {_SUMS}
+ GROUP BY 1, 2
 """)
 _ADD = text("""
 INSERT INTO traffic (deployment_id, began, requests, errors, latencies)

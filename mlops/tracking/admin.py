@@ -38,6 +38,15 @@ class MLflowAdmin:
             self._prepare_role(http, namespace)
             return self._experiment(http, namespace)
 
+    def set_alias(self, namespace: str, model: str, alias: str, version: int) -> bool:
+        """Move an alias of a model of a workspace; False where there is no such version. Raises
+        `ServiceUnavailable`, `Unauthorized`, `ServiceError`."""
+        body = {"name": model, "alias": alias, "version": str(version)}
+        headers = {"X-MLFLOW-WORKSPACE": namespace}
+        path = "2.0/mlflow/registered-models/alias"
+        with self._http() as http:
+            return _ask(http, "POST", path, body, allowed=_GONE, headers=headers) is not None
+
     def remove(self, namespace: str) -> None:
         """Remove the account, the role and the workspace with all that is in it; safe to repeat."""
         with self._http() as http:

@@ -19,6 +19,8 @@ from mlops.monitoring.channels.book import ChannelBook
 from mlops.serving.ingress import ReplicaLogs
 from mlops.serving.ray import RayModelServer
 from mlops.store.store import Store
+from mlops.tracking.admin import MLflowAdmin
+from mlops.worker.alias_mover import AliasMover
 from mlops.worker.aliases import AliasFollower
 from mlops.worker.deliveries import Deliveries
 from mlops.worker.drift import DriftReports
@@ -39,6 +41,7 @@ log = logging.getLogger("mlops.worker")
 EXIT_SESSION_LOST = 75
 """Ray went away under a session: Ray cannot be left cleanly then, so the process is replaced."""
 
+_PATIENCE_S = 5.0
 _GRACE_S = 5.0  # a call to Ray that hangs is left behind after this
 
 
@@ -77,7 +80,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     also = () if indexer is None else (indexer,)
     loop = Loop(
         store, presence, reconciler, heartbeat, server, journals, aliases, threads=(watch, drift, *also),
-        drift_dir=installation.drift_dir,
+        drift_dir=installation.drift_dir, mover=_mover(installation, store, aliases),
     )  # fmt: skip
     _obey_signals(loop, packager, journals)
     packager.clear()
@@ -102,6 +105,15 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         return EXIT_SESSION_LOST
     server.close()
     return 0
+
+
+def _mover(installation: Installation, store: Store, aliases: AliasFollower | None) -> AliasMover:
+    def admin() -> MLflowAdmin:
+        user, password = installation.mlflow_admin()
+        url = installation.mlflow_url
+        return MLflowAdmin(url=url, username=user, password=password, timeout_s=_PATIENCE_S)
+
+    return AliasMover(store, admin) if aliases is None else AliasMover(store, admin, aliases.current)
 
 
 def _indexer(config: MLOpsConfig, installation: Installation, store: Store) -> Indexer | None:

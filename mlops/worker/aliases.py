@@ -51,10 +51,7 @@ class AliasFollower:
     def look(self) -> int:
         """Compare the aliases with those of the last look; returns how many wishes that gave. Raises
         `ServiceUnavailable` when Postgres does not answer."""
-        projects = self._store.projects.all()
-        if not projects:
-            return 0
-        now = self._read([each.project_name for each in projects], [each.namespace for each in projects])
+        now = self._read()
         before = self._store.aliases.stamps()
         changed = {key: alias for key, alias in now.items() if before.get(key) != alias.stamp}
         champions = {
@@ -66,6 +63,11 @@ class AliasFollower:
         wishes = sum(self._follow(champions.get(key), *key, alias.version) for key, alias in moved.items())
         self._store.aliases.put({key: alias.stamp for key, alias in moved.items()})
         return wishes
+
+    def current(self) -> dict[Key, tuple[int, bool]]:
+        """The version that each alias names, and whether it was moved since the last look; raises as that."""
+        before = self._store.aliases.stamps()
+        return {key: (alias.version, before.get(key) != alias.stamp) for key, alias in self._read().items()}
 
     def _is_calm(self, key: Key, champion: Deployment | None) -> bool:
         if champion is None:
@@ -97,7 +99,11 @@ class AliasFollower:
         )
         return True
 
-    def _read(self, projects: list[str], namespaces: list[str]) -> dict[Key, _Alias]:
+    def _read(self) -> dict[Key, _Alias]:
+        known = self._store.projects.all()
+        if not known:
+            return {}
+        projects, namespaces = [each.project_name for each in known], [each.namespace for each in known]
         try:
             with psycopg.connect(
                 self._url,

@@ -1,4 +1,5 @@
-"""Keeps the index of runs like MLflow's own database, by SQL: its API takes a call for each project and page.
+"""Keeps the index of runs and of model versions like MLflow's own database, by SQL: its API takes a call for
+each project and page.
 
 A round reads what was written since the last one's snapshot. What leaves no trace there, runs that are purged
 and tags that are removed, is found by a sweep now and then, which compares all ids.
@@ -38,6 +39,10 @@ class RunIndex:
         self.took_s = 0.0
         """The last round, without a sweep."""
         self._sweep_due = 0.0
+        self._registry: tuple[str, dict[str, str]] = (
+            "",
+            {},
+        )  # mark and projects of the versions in the index
         self._halted = threading.Event()
 
     def halt(self) -> None:
@@ -63,6 +68,7 @@ class RunIndex:
                 changed = self._read_all(snapshot, projects)
             else:
                 changed = self._read_changes(snapshot, projects, progress)
+            changed += self._read_versions(snapshot, projects, is_new=is_new)
             self.took_s = time.monotonic() - began
             if is_new or time.monotonic() >= self._sweep_due:
                 changed += self._sweep(snapshot, projects)
@@ -88,6 +94,14 @@ class RunIndex:
         moved = [space for name, space in projects.items() if progress.projects.get(name) != space]
         if moved:
             changed += self._copy(snapshot, projects, snapshot.all_of(moved), is_known=False)
+        return changed
+
+    def _read_versions(self, snapshot: Snapshot, projects: Mapping[str, str], *, is_new: bool) -> int:
+        registry = (snapshot.registry_mark(), dict(projects))
+        if registry == self._registry and not is_new:
+            return 0
+        changed = self._store.model_versions.put(snapshot.versions(projects))
+        self._registry = registry
         return changed
 
     def _copy(

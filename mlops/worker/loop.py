@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mlops.errors import ServiceUnavailable
 from mlops.store.store import Store
+from mlops.worker.alias_mover import AliasMover
 from mlops.worker.aliases import AliasFollower
 from mlops.worker.guard import CanaryGuard
 from mlops.worker.heartbeat import Heartbeat
@@ -51,6 +52,7 @@ class Loop:
         journals: Journals | None = None,
         aliases: AliasFollower | None = None,
         *,
+        mover: AliasMover | None = None,
         threads: Sequence[Thread] = (),
         drift_dir: Path | None = None,
     ) -> None:
@@ -62,6 +64,7 @@ class Loop:
         self._session = session
         self._journals = journals
         self._aliases = aliases
+        self._mover = mover
         self._threads = threads
         self._guard = CanaryGuard(store)
         self._housekeeping = Housekeeping(store, drift_dir)
@@ -103,6 +106,8 @@ class Loop:
         if time.monotonic() < self._endpoints_due:
             return
         self._endpoints_due = time.monotonic() + ENDPOINTS_S
+        if self._mover is not None:
+            self._mover.look()
         if self._aliases is not None:
             self._aliases.look()
         self._guard.look()

@@ -16,6 +16,8 @@ from psycopg.rows import namedtuple_row
 from mlops.entities import RunStatus
 from mlops.errors import ServiceUnavailable
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.model_versions import IndexedVersion
+from mlops.worker.mlflow_models import read_versions, registry_mark
 
 Known = Mapping[tuple[str, str], MetricSummary]
 """(run, key) -> a metric whose values up to this last one have been read."""
@@ -169,6 +171,14 @@ class Snapshot:
         for row in rows:
             found[row.run_uuid][row.key] = _summary(row, known.get((row.run_uuid, row.key)))
         return found
+
+    def registry_mark(self) -> str:
+        """Another one than before where anything of a registered model changed."""
+        return registry_mark(self._connection)
+
+    def versions(self, projects: Mapping[str, str]) -> list[IndexedVersion]:
+        """Every version of these projects' models (name -> workspace) that is not deleted."""
+        return read_versions(self._connection, projects)
 
     def _ids(self, statement: str, values: dict[str, Any]) -> list[str]:
         return [id for (id,) in self._connection.execute(statement, values).fetchall()]

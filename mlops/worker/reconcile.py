@@ -175,6 +175,8 @@ class Reconciler:
         if row.state is DeploymentState.STARTING or row.error:
             self._deployments.advance(row.id, DeploymentState.RUNNING)
             log.info("deployment %s runs", row.id, extra=_told("deployment.running", row))
+            if row.side is Side.CHAMPION and row.state is DeploymentState.STARTING:
+                self._store.aliases.want(row.project, row.model, row.version)
         settled = row.most_replicas is None and len(served.urls) == row.replicas
         if self._asked.get(row.id) != row.scale and not settled:
             self._deploy(row)

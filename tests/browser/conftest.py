@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -27,11 +28,15 @@ from mlops.entities import (
     ProjectWorkspace,
     RunStatus,
     Severity,
+    Side,
 )
+from mlops.hardware.ane.report import AneReport, TypeRow
+from mlops.hardware.ane.sizes import Sizes
 from mlops.installation import Installation
 from mlops.services.status import lock_file, status_file
 from mlops.store.alerts import Begun, Changes
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.model_versions import IndexedVersion
 from mlops.store.store import Store
 from mlops.store.tokens import Role
 from mlops.store.traffic import Traffic
@@ -62,6 +67,7 @@ def store(database_installation: Installation, database_url: str) -> Iterator[St
         )
     _fill(made)
     _serve(made)
+    _register(made)
     _watch(made)
     _report(made)
     fill_runs(made, database_installation.database_url("mlflow"))
@@ -135,6 +141,56 @@ def _serve(store: Store) -> None:
         store.traffic.add({running.id: traffic}, now - timedelta(minutes=minutes))
 
 
+def _register(store: Store) -> None:
+    now = datetime.now(UTC)
+    runs, versions = [], []
+    for number in range(1, 13):
+        at = now - timedelta(days=3 * (12 - number), hours=2)
+        error = 0.141 / number**0.35
+        metrics = {
+            "val_mae_mm": error,
+            "entry_mae_mm": 0.7 * error,
+            "exit_mae_mm": 1.3 * error,
+            "loss": error**2,
+        }
+        runs.append(IndexedRun(
+            f"{number:02d}7be1d2c4", "drilling", f"patchtsmixer-{number}", "drilling", RunStatus.FINISHED, at,
+            at + timedelta(hours=1),
+            metrics={key: MetricSummary(value, value, value) for key, value in metrics.items()},
+            tags={"mlflow.source.git.commit": "6f1d2c4b9a7e3f5d8c0b1a2e4f6d8c0b1a2e4f6d"},
+        ))  # fmt: skip
+        aliases = {3: ("champion",), 5: ("candidate",)}.get(number, ())
+        versions.append(IndexedVersion(
+            "drilling", "depth", number, at + timedelta(hours=1), runs[-1].id, "ada", aliases=aliases,
+            tags={"flavor": "onnx", "window": "512"},
+            location=f"mlflow-artifacts:/workspaces/drilling/m-{number}",
+            run_location=f"mlflow-artifacts:/workspaces/drilling/r-{number}",
+        ))  # fmt: skip
+    versions.append(
+        IndexedVersion("digits", "classifier", 1, now - timedelta(days=9), tags={"flavor": "sklearn"})
+    )
+    versions.append(IndexedVersion("drilling", "wear", 1, now - timedelta(hours=5), tags={"flavor": "torch"}))
+    store.run_index.put(runs)
+    store.model_versions.put(versions)
+    for version, side, weight, rate in ((5, Side.CANARY, 20, 14), (6, Side.SHADOW, 0, 70)):
+        made = store.deployments.want("drilling", "depth", version, 1, side=side, weight=weight)
+        store.deployments.advance(made.id, DeploymentState.RUNNING)
+        _answer(store, made.id, rate)
+    store.audit.record("ada", "deploy", "drilling", model="depth", version=5, side="canary", weight=20,
+                       why="less wrong at the exit")  # fmt: skip
+
+
+def _answer(store: Store, deployment: int, rate: int) -> None:
+    now = datetime.now(UTC)
+    for minutes in range(1, 25):
+        traffic = Traffic()
+        for number in range(rate + (7 * minutes) % 11):
+            traffic.record(
+                0.003 + 0.0005 * ((number + minutes) % 7), failed=minutes in (4, 5) and number % 9 == 0
+            )
+        store.traffic.add({deployment: traffic}, now - timedelta(minutes=minutes))
+
+
 def _watch(store: Store) -> None:
     now = datetime.now(UTC)
     begun = [
@@ -187,6 +243,7 @@ def gateway(
     installation.prepare()
     installation.choose_ports(["gateway", "mlflow", "postgres"])
     supervisor = _supervise(installation)
+    _keep(installation)
     settings = {"MLOPS_HOME": str(installation.root), "MLOPS_DATABASE_URL": database_url}
     process = subprocess.Popen([sys.executable, "-m", "mlops.gateway"], env={**os.environ, **settings})
     try:
@@ -199,6 +256,28 @@ def gateway(
         process.terminate()
         process.wait(15)
         supervisor.close()
+
+
+def _keep(installation: Installation) -> None:
+    """The files of drilling's depth v5: what it takes and gives, its reference, and a report."""
+    inputs = [{"name": name, "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": shape}}
+              for name, shape in (("signals", [-1, 512, 6]), ("stack", [-1, 3]))]  # fmt: skip
+    outputs = [{"name": "depth", "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]
+    files = installation.artifacts_dir / "workspaces" / "drilling"
+    model, report = files / "m-5", files / "r-5" / "ane-report" / "depth-v5"
+    (model / "monitoring").mkdir(parents=True)
+    report.mkdir(parents=True)
+    (model / "monitoring" / "reference.parquet").write_bytes(bytes(184_000))
+    stated = {"flavors": {"onnx": {}, "python_function": {}},
+              "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs)}}  # fmt: skip
+    (model / "MLmodel").write_text(json.dumps(stated))
+    rows = [TypeRow(kind, count, work, 0, work / 5e6, placed, work, None, None, reasons, "heuristic")
+            for kind, count, work, placed, reasons in (
+                ("Conv", 12, 4_100_000, 12, ()), ("MatMul", 8, 890_000, 6, ("more than 16,384 columns",)),
+                ("GatherND", 2, 0, 0, ("no rule for it", "its indices are not constant")))]  # fmt: skip
+    told = AneReport("depth:5", "onnx", "heuristic", 4_990_000, 0, 0.93, tuple(rows), (), 212_000,
+                     Sizes(424_000, 214_000, 108_000), ())  # fmt: skip
+    (report / "report.json").write_text(json.dumps(asdict(told)))
 
 
 def _supervise(installation: Installation) -> IO[str]:

@@ -27,6 +27,11 @@ PAGES = {
     "runs": "/runs",
     "runs-of-a-project": "/runs?project=drilling&state=finished&metric=loss<1&sort=metric:val_mae_mm",
     "search": "/search?q=d",
+    "models": "/models",
+    "model": "/models/drilling/depth",
+    "version": "/models/drilling/depth/5",
+    "deployments": "/deployments",
+    "deployment": "/deployments/drilling/depth",
     "monitoring": "/monitoring",
     "report": "/monitoring/reports/{report}?project=drilling",
     "run": f"/runs/drilling/{FIRST}?with=drilling/{THIRD}",
@@ -84,7 +89,16 @@ def test_link_in_a_file_logs_in(browser, gateway: Installation, tmp_path: Path) 
 def test_member_sees_its_project_only(open_page, gateway: Installation) -> None:
     page = open_page(token="token-of-digits")
     assert page.locator("#projects article h3").all_inner_texts() == ["digits"]
-    for path in ("/", "/runs", "/search?q=d", "/monitoring", "/services", "/hardware"):
+    for path in (
+        "/",
+        "/runs",
+        "/search?q=d",
+        "/models",
+        "/deployments",
+        "/monitoring",
+        "/services",
+        "/hardware",
+    ):
         page.goto(gateway.gateway_url + path)
         text = page.locator("body").inner_text()
         assert "drilling" not in text

@@ -31,6 +31,7 @@ from mlops.installation import Installation
 from mlops.platform import Addresses, Platform
 from mlops.serving.routing import Router
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.model_versions import IndexedVersion
 from mlops.store.store import Store
 from mlops.store.tokens import Role
 from mlops.tracking.curves import MetricCurves
@@ -45,7 +46,8 @@ ADMIN = "token-of-the-admin"
 class ReplicaServer:
     """Answers the replica contract: `y` is twice `x`; inputs named after a fault have that fault."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, secret: str = REPLICA_SECRET) -> None:
+        self._secret = secret
         self.requests: list[dict[str, str]] = []
         self.status = 200
         self.delay_s = 0.0
@@ -81,7 +83,7 @@ class ReplicaServer:
 
     async def _predict(self, request: web.Request) -> web.StreamResponse:
         self.requests.append({name.lower(): value for name, value in request.headers.items()})
-        if request.headers.get("X-MLOps-Replica-Secret") != REPLICA_SECRET:
+        if request.headers.get("X-MLOps-Replica-Secret") != self._secret:
             return web.json_response({"error": {"type": "Unauthorized"}}, status=403)
         await asyncio.sleep(self.delay_s)
         if self.status != 200:
@@ -178,6 +180,20 @@ def add_run(store: Store) -> Callable[..., IndexedRun]:
         )
         store.run_index.put([run])
         return run
+
+    return add
+
+
+@pytest.fixture
+def add_version(store: Store) -> Callable[..., IndexedVersion]:
+    """Indexes a version of a model, beside those that there are."""
+    known: dict[tuple[str, str, int], IndexedVersion] = {}
+
+    def add(project: str, model: str, version: int = 1, **fields: object) -> IndexedVersion:
+        made = IndexedVersion(project, model, version, **{"created_at": datetime.now(UTC)} | fields)
+        known[project, model, version] = made
+        store.model_versions.put(list(known.values()))
+        return made
 
     return add
 

@@ -46,7 +46,9 @@
     if (form?.id !== "scope") return;
     const asked = new URLSearchParams(new FormData(form));
     for (const [name, value] of [...asked]) if (!value || value === "24h") asked.delete(name);
-    location.href = `${form.action}${asked.size ? `?${asked}` : ""}`;
+    // What is within a project is not in another one: there the list is shown that it is in.
+    const path = event.target.name === "project" ? form.dataset.home : form.action;
+    location.href = `${path}${asked.size ? `?${asked}` : ""}`;
   });
 
   document.addEventListener("click", async (event) => {

@@ -13,12 +13,13 @@ from mlops.entities import DriftJob
 from mlops.errors import Forbidden
 from mlops.gateway.auth import Caller
 from mlops.hardware.meter import MachineReading
-from mlops.monitoring.board import EndpointState, ProjectState, TrafficColumns
+from mlops.monitoring.board import EndpointState, Lane, ProjectState, TrafficColumns
 from mlops.platform import Platform
 from mlops.store.alerts import Silence
 
 Model = Annotated[str, Query(max_length=100)]
 Span = Annotated[str, Query(max_length=20)]
+Version = Annotated[int, Query(ge=1, lt=2**31)]
 _LONGEST_S = 90 * 86_400.0
 
 
@@ -31,8 +32,8 @@ class Hardware(BaseModel):
 
 
 def board_routes(platform: Platform) -> APIRouter:
-    """GET /api/overview, /api/endpoints, /api/silences, /api/hardware, and of a project drift/history and
-    traffic."""
+    """GET /api/overview, /api/endpoints, /api/lanes, /api/silences, /api/hardware, and of a project
+    drift/history and traffic."""
     routes = APIRouter(prefix="/api", tags=["board"])
     board = platform.board
 
@@ -51,6 +52,11 @@ def board_routes(platform: Platform) -> APIRouter:
     def endpoints(caller: Caller, project: str | None = None) -> list[EndpointState]:
         """List the deployments within reach, and how each answered in the last five minutes."""
         return board.endpoints(within(caller, project))
+
+    @routes.get("/lanes")
+    def lanes(caller: Caller, project: str | None = None) -> list[Lane]:
+        """List the deployments within reach, and how each answered in the last half hour."""
+        return board.lanes(within(caller, project))
 
     @routes.get("/silences")
     def silences(caller: Caller, project: str | None = None) -> list[Silence]:
@@ -71,9 +77,12 @@ def board_routes(platform: Platform) -> APIRouter:
         return board.drift(project, model, _since(window))
 
     @routes.get("/projects/{project}/traffic")
-    def traffic(project: str, model: Model, span_s: float = 3600.0) -> TrafficColumns:
-        """What a model's endpoint answered over the last `span_s` seconds, in columns; at most 181 points."""
-        return board.traffic(project, model, span_s)
+    def traffic(
+        project: str, model: Model, span_s: float = 3600.0, version: Version | None = None
+    ) -> TrafficColumns:
+        """What a model's endpoint, or one version of it, answered over the last `span_s` seconds, in columns;
+        at most 181 points."""
+        return board.traffic(project, model, span_s, version)
 
     return routes
 

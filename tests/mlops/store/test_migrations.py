@@ -164,3 +164,16 @@ def test_runs_are_indexed_anew_there_and_back(fresh: Engine, migrate: Migrate) -
         migrate(revision)
         with fresh.connect() as connection:
             assert connection.scalar(text("SELECT count(*) FROM runs")) == 0
+
+
+def test_followed_aliases_stay_when_models_are_indexed(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0009")
+    fill(fresh)
+    with fresh.begin() as connection:
+        connection.execute(text("INSERT INTO followed_aliases VALUES ('alpha', 'depth', 7)"))
+    for revision in ("0012", "0009", "0012"):
+        migrate(revision)
+        with fresh.connect() as connection:
+            assert connection.scalar(text("SELECT stamp FROM followed_aliases")) == 7
+    with fresh.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM model_versions")) == 0

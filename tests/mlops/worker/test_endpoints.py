@@ -14,6 +14,8 @@ from mlops.entities import DeploymentState, Side
 from mlops.errors import ServiceUnavailable
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
+from mlops.tracking.admin import MLflowAdmin
+from mlops.worker.alias_mover import AliasMover
 from mlops.worker.aliases import AliasFollower
 from mlops.worker.guard import CanaryGuard
 
@@ -171,3 +173,66 @@ def test_a_database_that_is_not_there_is_named(store: Store, add_project, free_p
     add_project("alpha")
     with pytest.raises(ServiceUnavailable, match="postgres"):
         AliasFollower(store, f"postgresql://nobody@127.0.0.1:{free_port}/mlflow").look()
+
+
+@pytest.fixture
+def asked(store: Store) -> tuple[list[tuple[str, str, str, int]], AliasMover]:
+    """A mover, and what it has asked MLflow; which knows of no version from 90 on."""
+    asked = []
+
+    class Admin(MLflowAdmin):
+        def set_alias(self, namespace: str, model: str, alias: str, version: int) -> bool:
+            asked.append((namespace, model, alias, version))
+            return version < 90
+
+    return asked, AliasMover(store, lambda: Admin(url="http://127.0.0.1:1", username="", password=""))
+
+
+def test_a_promotion_by_the_api_moves_the_alias(platform, beside, asked) -> None:
+    asked, mover = asked
+    platform.promote("alpha", "depth", 2, "ada")
+    assert (mover.look(), mover.look()) == (1, 0)
+    platform.rollback("alpha", "depth", "ada")
+    assert mover.look() == 1
+    assert asked == [("alpha", "depth", "champion", 2), ("alpha", "depth", "champion", 1)]
+
+
+def test_a_wish_that_is_overtaken_or_cannot_be_met_is_dropped(store: Store, beside, serve, asked) -> None:
+    asked, mover = asked
+    store.aliases.want("alpha", "depth", 2)
+    assert (mover.look(), asked) == (0, []), "it is no champion"
+    serve("alpha", "wear", "http://127.0.0.1:3", version=90)
+    store.aliases.want("alpha", "wear", 90)
+    assert (mover.look(), store.aliases.wanted()) == (0, {})
+
+
+def test_a_wish_waits_while_mlflow_is_away(store: Store, beside, free_port: int) -> None:
+    mover = AliasMover(
+        store, lambda: MLflowAdmin(url=f"http://127.0.0.1:{free_port}", username="a", password="b")
+    )
+    store.aliases.want("alpha", "depth", 1)
+    assert (mover.look(), mover.look()) == (0, 0)
+    assert store.aliases.wanted() == {("alpha", "depth"): 1}
+    store.aliases.moved("alpha", "depth", 2)
+    assert store.aliases.wanted() == {("alpha", "depth"): 1}, "another version is wanted by now"
+
+
+def test_an_alias_that_somebody_moved_meanwhile_is_followed(
+    store: Store, platform, beside, asked, move, mlflow_database_url: str
+) -> None:
+    asked, mover = asked
+    follower = AliasFollower(store, mlflow_database_url, calm_s=0)
+    mover._current = follower.current
+    move("depth", 1)
+    follower.look()
+    platform.promote("alpha", "depth", 2, "ada")
+    assert (mover.look(), len(asked)) == (1, 1), "it stood still"
+    move("depth", 2)
+    follower.look()
+    platform.rollback("alpha", "depth", "ada")
+    move("depth", 2)
+    assert (mover.look(), len(asked), store.aliases.wanted()) == (0, 1, {})
+    assert follower.look() == 1
+    assert store.deployments.routes()["alpha", "depth"].champion.deployment.version == 2
+    store.aliases.want("alpha", "depth", 2)
+    assert (mover.look(), len(asked), store.aliases.wanted()) == (0, 1, {}), "it is there already"

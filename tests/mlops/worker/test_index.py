@@ -449,3 +449,84 @@ def test_the_index_changes_nothing_of_mlflows(
     assert [each.info.run_id for each in client.search_runs([experiment], "", ViewType.ALL)] == [run]
     with pytest.raises(ServiceUnavailable, match="read-only"), index._tables.snapshot() as snapshot:
         snapshot._connection.execute("DELETE FROM runs")
+
+
+@pytest.fixture
+def register(client: mlflow.MlflowClient, mlflow_url: str, store: Store, experiment: str):
+    """Makes a version of a model in the workspace of `indexed`, in the database that MLflow made."""
+    (project,) = (each for each in store.projects.all() if each.project_name == "indexed")
+
+    def make(model: str, run_id: str = "", source: str = "mlflow-artifacts:/x", **tags: str) -> int:
+        # MLflow's client without a server is in the default workspace alone: it writes there, and all moves.
+        with psycopg.connect(mlflow_url) as connection:
+            move = "UPDATE registered_models SET workspace = %s WHERE name = %s AND workspace = %s"
+            known = connection.execute(move, ("default", model, project.namespace)).rowcount
+        if not known:
+            client.create_registered_model(model)
+        made = client.create_model_version(model, source, run_id or None, tags=tags)
+        with psycopg.connect(mlflow_url) as connection:
+            connection.execute(move, (project.namespace, model, "default"))
+        return int(made.version)
+
+    return make
+
+
+def test_model_versions_appear_with_aliases_tags_and_places(
+    client: mlflow.MlflowClient, mlflow_url: str, experiment: str, index: RunIndex, store: Store, register
+) -> None:
+    run = client.create_run(experiment, run_name="made it").info
+    logged = client.create_logged_model(experiment, name="m", source_run_id=run.run_id)
+    index.update()
+    model = f"depth {uuid.uuid4().hex[:6]}"
+    register(model, flavor="onnx", long="x" * 501)
+    register(model, run.run_id)
+    with psycopg.connect(mlflow_url) as connection:
+        connection.execute(
+            "UPDATE model_versions SET source = %s WHERE name = %s AND version = 2",
+            [f"models:/{logged.model_id}", model],
+        )
+    assert index.update() == 2
+    assert index.update() == 0
+    second, first = store.model_versions.of_model("indexed", model, 10)
+    assert (first.version, first.flavor, first.tags) == (1, "onnx", {"flavor": "onnx"})
+    assert (first.run_id, first.location, first.run_location) == ("", "mlflow-artifacts:/x", "")
+    assert (second.run_id, second.run_location) == (run.run_id, run.artifact_uri)
+    assert second.location == logged.artifact_location
+    with psycopg.connect(mlflow_url) as connection:
+        connection.execute(
+            "INSERT INTO registered_model_aliases (alias, version, name, workspace)"
+            " SELECT 'champion', 2, name, workspace FROM registered_models WHERE name = %s",
+            [model],
+        )
+    assert index.update() == 1
+    ((head, count),) = store.model_versions.heads("indexed")
+    assert (head.version, head.aliases, count) == (2, ("champion",), 2)
+
+
+def test_model_versions_that_go_leave_the_index(
+    mlflow_url: str, index: RunIndex, store: Store, register
+) -> None:
+    model = f"wear {uuid.uuid4().hex[:6]}"
+    register(model, source="mlflow-artifacts:/1")
+    register(model, source="mlflow-artifacts:/2")
+    index.update()
+    gone = "UPDATE model_versions SET current_stage = 'Deleted_Internal' WHERE name = %s AND version = 1"
+    with psycopg.connect(mlflow_url) as connection:
+        connection.execute(gone, [model])
+    assert index.update() == 1
+    assert [each.version for each in store.model_versions.of_model("indexed", model, 10)] == [2]
+    with psycopg.connect(mlflow_url) as connection:
+        connection.execute("DELETE FROM model_versions WHERE name = %s", [model])
+    assert index.update() == 1
+    assert store.model_versions.heads("indexed") == []
+
+
+def test_a_rebuild_reads_the_model_versions_too(index: RunIndex, store: Store, register) -> None:
+    model = f"feed {uuid.uuid4().hex[:6]}"
+    register(model)
+    index.update()
+    store.model_versions.put([])
+    assert index.update() == 0, "MLflow's own rows are as they were"
+    store.run_index.ask_for_rebuild()
+    index.update()
+    assert [each.version for each in store.model_versions.of_model("indexed", model, 10)] == [1]
