@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, union
 from sqlalchemy import text as sql
 
 from mlops.store.indexed_runs import words
 from mlops.store.run_query import RunQuery
 from mlops.store.run_select import select_runs
-from mlops.store.tables import deployments, projects, runs
+from mlops.store.tables import deployments, model_versions, projects, runs
 
 _PATIENCE = sql("SET LOCAL statement_timeout = '2s'")
 """Nobody who types waits longer."""
@@ -45,7 +45,7 @@ class Found:
 
 
 class Search:
-    """Reads `projects`, `deployments` and the index of runs."""
+    """Reads `projects`, `deployments`, and the indexes of runs and of model versions."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -84,12 +84,13 @@ def _runs(connection: Connection, query: RunQuery) -> list[Found]:
 
 
 def _models(connection: Connection, query: RunQuery, most: int) -> list[Found]:
-    named = (deployments.c.project, deployments.c.model)
+    known = union(  # of an MLflow elsewhere the index has no versions
+        *(select(table.c.project, table.c.model) for table in (model_versions, deployments))
+    ).subquery()
     statement = (
-        select(*named)
-        .distinct()
-        .where(_has(_path(*named), query.words), *_reach(deployments.c.project, query))
-        .order_by(deployments.c.model, deployments.c.project)
+        select(known)
+        .where(_has(_path(known.c.project, known.c.model), query.words), *_reach(known.c.project, query))
+        .order_by(known.c.model, known.c.project)
         .limit(most)
     )
     return [Found(What.MODEL, row.project, row.model) for row in connection.execute(statement)]

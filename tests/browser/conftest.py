@@ -25,10 +25,12 @@ from mlops.entities import (
     DeploymentState,
     DriftCheck,
     DriftReport,
+    PerformanceChange,
     ProjectWorkspace,
     RunStatus,
     Severity,
     Side,
+    Verdict,
 )
 from mlops.hardware.ane.report import AneReport, TypeRow
 from mlops.hardware.ane.sizes import Sizes
@@ -220,7 +222,15 @@ def _report(store: Store) -> None:
         assert asked.id == claimed.id
         columns = tuple(_row(name, "inputs", number, place) for number, name in enumerate(names))
         report = DriftReport(5000, 960, 1000, until, until, 3, (*columns, _row("depth", "outputs", 5, place)))
-        store.drift.done(claimed.id, report)
+        store.drift.done(claimed.id, report, [_changed("mae", 0.07, 0.11), _changed("bias", -0.01, -0.012)])
+
+
+def _changed(metric: str, before: float, now: float) -> PerformanceChange:
+    apart = now - before
+    verdict = Verdict.WORSE if abs(apart) > 0.01 else Verdict.UNCLEAR
+    return PerformanceChange(
+        "depth", metric, before, now, apart - 0.01, apart + 0.01, verdict, 5000, 960, 240
+    )
 
 
 def _row(name: str, side: str, number: int, place: int) -> ColumnDrift:

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mlops.entities import DeploymentState, RunStatus
+from mlops.store.model_versions import IndexedVersion
 from mlops.store.store import Store
 
 HOSTILE = "<script>alert(1)</script>"
@@ -37,6 +38,18 @@ def find(client: TestClient, q: str, **more: object) -> list[dict[str, str]]:
 
 def urls(client: TestClient, q: str, **more: object) -> list[str]:
     return [hit["url"] for hit in find(client, q, **more)]
+
+
+@pytest.mark.usefixtures("things")
+def test_a_model_that_was_never_deployed_is_found(alpha: TestClient, store: Store) -> None:
+    known = [IndexedVersion(project, "unserved-depth", 1, BEGIN) for project in ("alpha", "beta")]
+    store.model_versions.put(known)
+    (found,) = find(alpha, "unserved")
+    assert (found["what"], found["project"], found["url"]) == (
+        "model",
+        "alpha",
+        "/models/alpha/unserved-depth",
+    )
 
 
 @pytest.mark.usefixtures("things")
