@@ -305,10 +305,21 @@ class MLOpsClient:
         root = self.project.root
         plain = check_path(root, str(path))
         check = partial(check_data, self.project, plain, allow_failed=allow_failed_checks)
-        if not archive:
-            return self._workspace.data.add(plain, check)
-        packed, checks = pack(self.project.name, root, plain, check)
-        return self._workspace.data.add(packed, lambda: checks)
+        if archive:
+            packed, checks = pack(self.project.name, root, plain, check)
+            version = self._workspace.data.add(packed, lambda: checks)
+        else:
+            version = self._workspace.data.add(plain, check)
+        self._tell_of(version)
+        return version
+
+    def _tell_of(self, version: DataVersion) -> None:
+        """Have the dashboard know it. It is added whether the gateway answers or not, and known by the first
+        run that uses it then."""
+        try:
+            self._workspace.gateway.add_data(version)
+        except MLOpsError as error:
+            _log.debug("the dashboard does not know %s yet: %s", version.path, error.message)
 
     def dvc_push(self, path: str | Path | None = None) -> DataTransfer:
         """Upload what the project's remote lacks; an interrupted push goes on where it was. Raises

@@ -96,6 +96,15 @@ class DataCheck:
     detail: str = ""
     """Why it failed, or what was looked at."""
 
+    @staticmethod
+    def listed(found: Any) -> tuple[DataCheck, ...]:
+        """The checks in a list as JSON has it; what is not in our shape is left out."""
+        return tuple(
+            DataCheck(str(each["name"]), each["passed"] is True, str(each.get("detail", "")))
+            for each in (found if isinstance(found, list) else [])
+            if isinstance(each, dict) and "name" in each and "passed" in each
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DataVersion:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlops.config import MLOpsConfig
+from mlops.data.catalog import DataCatalog
 from mlops.entities import (
     MAX_REPLICAS,
     Deployment,
@@ -31,8 +32,8 @@ from mlops.entities import (
     Side,
 )
 from mlops.errors import DeploymentNotFound, InvalidInput, MLOpsError, ServiceUnavailable, Unauthorized
+from mlops.hardware.fleet import Fleet
 from mlops.hardware.meter import Disk, MachineReading, Meter
-from mlops.hardware.names import ENERGY
 from mlops.installation import Installation
 from mlops.logs.query import LogQuery
 from mlops.logs.reading import LogFolder
@@ -129,6 +130,8 @@ class Platform:
         self.drift = DriftDesk(store, drift_dir)
         self.board = Board(store, addresses.gateway)
         self.runs = RunDesk(store, self.run_url)
+        self.data = DataCatalog(store)
+        self.fleet = Fleet(store)
         self.views = ViewDesk(store)
         self.run_facts = RunFacts(store, self.runs, curves, run_files, journals)
         self.evidently = evidently
@@ -326,9 +329,10 @@ class Platform:
             found |= self._store.marks()
         return found
 
-    def energy(self) -> dict[str, float]:
-        """Joules that the indexed runs of each project took, as far as they were measured."""
-        return self._store.energy_j(ENERGY)
+    def disk_of_projects(self) -> dict[str, int]:
+        """What each project takes of the disk in bytes, as far as the worker measured it: artifacts, and data
+        whose remote is a folder here."""
+        return self._store.projects.disk()
 
     def disk(self) -> Disk | None:
         """The disk that holds the installation; None where nothing reads it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -14,6 +15,7 @@ from mlops.entities import (
     AlertState,
     ColumnDrift,
     ColumnKind,
+    DataVersion,
     Deployment,
     DeploymentState,
     DriftCheck,
@@ -131,6 +133,15 @@ class Gateway:
         body = inputs if isinstance(inputs, bytes) else {"inputs": dict(inputs)}
         path = f"{_model_path(project, model)}/predict"
         return dict(self.request("POST", path, body, request_id=request_id)["outputs"])
+
+    def add_data(self, version: DataVersion) -> None:
+        """Tell of a data version that was added."""
+        body = {
+            "path": version.path, "hash": version.hash, "size_bytes": version.size_bytes,
+            "files": version.files, "git_revision": version.git_revision, "remote": version.remote,
+            "checks": [asdict(check) for check in version.checks],
+        }  # fmt: skip
+        self.request("POST", f"/api/projects/{quote(version.project, safe='')}/data", body)
 
     def metric_history(self, project: str, run_id: str, key: str, max_points: int) -> dict[str, Any]:
         """The values of a metric of a run, thinned out at the source: columns, as docs/api.md has them."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from mlops.dashboard.frame import Page, Region, Scope
-from mlops.entities import Alert, Run, ServiceState, ServiceStatus
+from mlops.entities import Alert, DeploymentState, Run, ServiceState, ServiceStatus
 from mlops.hardware.meter import Disk
 from mlops.monitoring.board import EndpointState, ProjectState
 from mlops.platform import Platform
+from mlops.store.data_versions import NewestData
 
 MOST_METRICS = 3
 """Beside the primary one, on a card."""
-MOST_ALERTS = 200
+MOST_ALERTS = 6
+MOST_DEPLOYMENTS = 20
+WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +24,29 @@ class Card:
     """A project with what is shown of it."""
 
     state: ProjectState
-    run_url: str
     metrics: tuple[tuple[str, float], ...]
     """Of the newest run, the primary one first."""
+    data: NewestData | None
+    energy_j: float | None
+    """Of the week; None where no run measured it."""
+    disk: int | None
+    """Bytes; None where they were not counted yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """The newest that go on, and how many there are in all."""
+
+    newest: tuple[Alert, ...]
+    all: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What is deployed: what needs somebody, and what is asked most, and how much there is in all."""
+
+    first: tuple[EndpointState, ...]
+    all: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +65,25 @@ class Health:
 def home_page(platform: Platform) -> Page:
     """`/`."""
 
-    def alerts(scope: Scope) -> tuple[Alert, ...]:
-        return tuple(platform.alerts.latest(scope.project, count=MOST_ALERTS))
+    def alerts(scope: Scope) -> Alerts:
+        newest = tuple(platform.alerts.latest(scope.project, count=MOST_ALERTS))
+        return Alerts(newest, platform.alerts.count(scope.project))
 
     def health(scope: Scope) -> Health:
         return Health(tuple(platform.services()), platform.disk())
 
     def projects(scope: Scope) -> tuple[Card, ...]:
-        return tuple(_card(platform, each) for each in platform.board.projects(scope.since, scope.project))
+        energy = platform.fleet.energy_j(datetime.now(UTC) - WEEK)
+        data, disk = platform.data.of_projects(), platform.disk_of_projects()
+        return tuple(
+            _card(each, data.get(name), energy.get(name), disk.get(name))
+            for each in platform.board.projects(scope.since, scope.project)
+            for name in [each.workspace.project_name]
+        )
 
-    def deployments(scope: Scope) -> tuple[EndpointState, ...]:
-        return tuple(platform.board.endpoints(scope.project))
+    def deployments(scope: Scope) -> Deployed:
+        found = platform.board.endpoints(scope.project)
+        return Deployed(tuple(sorted(found, key=_need)[:MOST_DEPLOYMENTS]), len(found))
 
     return Page(
         path="/",
@@ -68,11 +100,15 @@ def home_page(platform: Platform) -> Page:
     )
 
 
-def _card(platform: Platform, state: ProjectState) -> Card:
-    run = state.run
-    if run is None:
-        return Card(state, "", ())
-    return Card(state, platform.run_url(state.workspace, run.id), chosen(run, state.primary_metric))
+def _need(each: EndpointState) -> tuple[bool, bool, float]:
+    """Sorts what has failed first, then what is under way, then by how much it is asked."""
+    state = each.deployment.state
+    return state is not DeploymentState.FAILED, state is DeploymentState.RUNNING, -each.requests_s
+
+
+def _card(state: ProjectState, data: NewestData | None, energy_j: float | None, disk: int | None) -> Card:
+    metrics = chosen(state.run, state.primary_metric) if state.run else ()
+    return Card(state, metrics, data, energy_j, disk)
 
 
 def chosen(run: Run, primary: str) -> tuple[tuple[str, float], ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlops.dashboard.frame import Page, Region, Scope
+from mlops.dashboard.performance import evidently_region, performance_region
 from mlops.entities import Alert, ColumnDrift, DriftJob, ServiceStatus
 from mlops.monitoring.board import LONGEST_S
 from mlops.platform import Platform
@@ -106,7 +107,9 @@ def monitoring_page(platform: Platform) -> Page:
         regions={
             "alerts": Region(alerts, ("alerts", "silences")),
             "drift": Region(drift, ("drift", "deployments")),
+            "performance": performance_region(platform),
             "traffic": Region(traffic, ("deployments",)),
+            "evidently": evidently_region(platform),
             "availability": Region(availability, ("status",), every_s=60),
         },
     )

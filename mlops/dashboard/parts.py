@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops.errors import InvalidInput, MLOpsError, NotFound
+from mlops.errors import InvalidInput, InvalidName, MLOpsError, NotFound
 
 PATIENCE_S = 1.0
 """How long a page waits for a part before it shows what it has."""
@@ -53,7 +53,8 @@ class Parts:
 
     async def read(self, key: Hashable, source: Callable[[], Any]) -> Part:
         """What `source` tells now. It may raise `MLOpsError` or `OSError`, and be slow: then the part has the
-        last values of that key. `NotFound` and `InvalidInput` are the asker's affair, and raised."""
+        last values of that key. `NotFound`, `InvalidInput` and `InvalidName` are the asker's affair, and
+        raised."""
         asking = self._asking.get(key)
         if asking is None:
             asking = asyncio.create_task(self._ask(key, source))
@@ -70,7 +71,7 @@ class Parts:
     async def _ask(self, key: Hashable, source: Callable[[], Any]) -> Part:
         try:
             value = await asyncio.get_running_loop().run_in_executor(self._threads, source)
-        except (NotFound, InvalidInput):
+        except (NotFound, InvalidInput, InvalidName):
             raise
         except MLOpsError as error:
             return self._away(key, error.message, error.remedy)

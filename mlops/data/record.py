@@ -69,12 +69,7 @@ def _is_ours(content: dict[str, Any], output: dict[str, Any], name: str) -> bool
 
 def checks_of(meta: Any) -> tuple[DataCheck, ...]:
     """The checks that a .dvc file's `meta` keeps; what is not in our shape is left out."""
-    found = meta.get("checks", []) if isinstance(meta, dict) else []
-    return tuple(
-        DataCheck(str(each["name"]), each["passed"] is True, str(each.get("detail", "")))
-        for each in (found if isinstance(found, list) else [])
-        if isinstance(each, dict) and "name" in each and "passed" in each
-    )
+    return DataCheck.listed(meta.get("checks")) if isinstance(meta, dict) else ()
 
 
 def with_checks(meta: Any, checks: tuple[DataCheck, ...]) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from mlops.gateway.responses import Responses
 from mlops.gateway.routes.alerts import alert_routes
 from mlops.gateway.routes.board import board_routes
 from mlops.gateway.routes.comparison import comparison_routes
+from mlops.gateway.routes.data import data_routes
 from mlops.gateway.routes.deployments import deployment_routes
 from mlops.gateway.routes.drift import drift_routes
 from mlops.gateway.routes.events import event_routes
@@ -92,6 +93,7 @@ def create_app(platform: Platform) -> FastAPI:
         search_routes(platform),
         one_run_routes(platform),
         comparison_routes(platform),
+        data_routes(platform),
         deployment_routes(platform),
         model_routes(platform),
         alert_routes(platform),

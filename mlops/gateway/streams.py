@@ -26,7 +26,7 @@ LONGEST_S = 300.0
 """A stream's life: whoever listens comes again, and is asked again who he is."""
 MOST = 256
 """Streams at a time."""
-TOPICS = ("alerts", "deployments", "drift", "models", "runs", "silences", "status")
+TOPICS = ("alerts", "data", "deployments", "drift", "models", "runs", "silences", "status")
 PUBLIC = "status"
 """The topic that is the platform's and everybody's; what else is the platform's is its administrators'."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -130,6 +131,7 @@ def _facts(sample: HardwareSample) -> dict[str, str | None]:
         "hardware.memory_gb": None if sample.memory_gb is None else f"{sample.memory_gb:g}",
         "hardware.gpu": sample.gpu_name,
         "hardware.os": operating_system(sample),
+        "hardware.host": platform.node() or None,
         "hardware.mps_available": _yes_or_no(sample.mps_available),
         "hardware.ane_available": _yes_or_no(sample.ane_available),
         "hardware.rosetta": _yes_or_no(sample.rosetta),

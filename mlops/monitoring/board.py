@@ -9,19 +9,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from mlops.entities import (
-    Alert,
-    AlertState,
     Deployment,
     DeploymentState,
     DriftJob,
     ProjectWorkspace,
     Run,
     RunStatus,
-    Severity,
     Side,
 )
 from mlops.errors import InvalidInput, ProjectNotFound
 from mlops.project import check_model_name, check_project_name
+from mlops.store.alerts import Standing
 from mlops.store.last_runs import LastRuns
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
@@ -57,8 +55,7 @@ class ProjectState:
     workspace: ProjectWorkspace
     description: str
     primary_metric: str
-    alerts: tuple[Alert, ...]
-    """That go on."""
+    alerts: Standing
     run: Run | None
     """The newest one."""
     running: int
@@ -72,16 +69,15 @@ class ProjectState:
     def urgency(self) -> tuple[int, str]:
         """Sorts what needs somebody first: critical alerts, failures, warnings and drift, what is under way,
         then by name."""
-        firing = [alert for alert in self.alerts if alert.state is AlertState.FIRING]
         states = {each.deployment.state for each in self.endpoints}
-        if any(alert.severity is Severity.CRITICAL for alert in firing):
+        if self.alerts.critical:
             rank = 0
         elif DeploymentState.FAILED in states or (self.run and self.run.status is RunStatus.FAILED):
             rank = 1
-        elif firing or (self.drift and self.drift.drifted):
+        elif self.alerts.firing or (self.drift and self.drift.drifted):
             rank = 2
         else:
-            rank = 3 if self.running or self.alerts or self.failed else 4
+            rank = 3 if self.running or self.alerts.alerts or self.failed else 4
         return rank, self.workspace.project_name
 
 
@@ -121,7 +117,7 @@ class Board:
         store = self._store
         workspaces = store.projects.all() if project is None else [store.projects.get(project)]
         described, last = store.projects.described(), store.last_runs(since)
-        alerts = _by_project(store.alerts.latest(project, most=1000))
+        alerts = store.alerts.standing()
         endpoints: dict[str, list[EndpointState]] = defaultdict(list)
         for each in self.endpoints(project):
             endpoints[each.deployment.project].append(each)
@@ -189,7 +185,7 @@ def _state(
     workspace: ProjectWorkspace,
     described: Mapping[str, str],
     last: LastRuns | None,
-    alerts: Mapping[str, list[Alert]],
+    alerts: Mapping[str, Standing],
     endpoints: tuple[EndpointState, ...],
     drift: DriftJob | None,
 ) -> ProjectState:
@@ -197,20 +193,13 @@ def _state(
         workspace=workspace,
         description=described.get("description", ""),
         primary_metric=described.get("primary_metric", ""),
-        alerts=tuple(alerts.get(workspace.project_name, ())),
+        alerts=alerts.get(workspace.project_name, Standing()),
         run=last.newest if last else None,
         running=last.running if last else 0,
         failed=last.failed if last else 0,
         endpoints=endpoints,
         drift=drift,
     )
-
-
-def _by_project(alerts: Iterable[Alert]) -> dict[str, list[Alert]]:
-    found: dict[str, list[Alert]] = defaultdict(list)
-    for alert in alerts:
-        found[alert.project].append(alert)
-    return found
 
 
 def _worst(jobs: Iterable[DriftJob]) -> dict[str, DriftJob]:

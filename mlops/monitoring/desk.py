@@ -35,6 +35,11 @@ class AlertDesk:
             )
         return self._store.alerts.latest(project, with_ended=with_ended, most=count)
 
+    def count(self, project: str | None = None) -> int:
+        """How many go on."""
+        found = self._store.alerts.standing()
+        return sum(each.alerts for name, each in found.items() if project in (None, name))
+
     def get(self, number: int, project: str | None = None) -> Alert:
         """One that goes on, of that project if given. Raises `AlertNotFound`."""
         return self._store.alerts.get(number, project)

@@ -18,6 +18,7 @@ from mlops.entities import (
 from mlops.errors import InvalidInput
 from mlops.monitoring.labels import read_labels
 from mlops.monitoring.performance import Kinds, class_figures, differences, figures, kinds
+from mlops.monitoring.performance_columns import PerformanceColumns, in_columns, step_of
 from mlops.project import check_model_name, check_project_name
 from mlops.store.labelled import MOST_CONFUSIONS, Effort, Span, Sums
 from mlops.store.store import Store
@@ -26,6 +27,7 @@ MOST_PARTS = 1000
 """Of the window, over time."""
 _WINDOW_S = (1.0, 31_536_000.0)
 _STEP_S = (60.0, 31_536_000.0)
+_CHARTED = Effort(patience_s=5.0)
 
 
 class PerformanceDesk:
@@ -88,6 +90,25 @@ class PerformanceDesk:
             rows=tuple(rows), over_time=tuple(over_time),
             differences=tuple(self._beside_the_champion(span, sums)), problems=tuple(problems),
         )  # fmt: skip
+
+    def over_time(self, project: str, model: str, window_s: float) -> PerformanceColumns:
+        """The accuracy of classes and the mae of numbers by version and side, in some fifty parts of the last
+        `window_s` seconds. Raises `InvalidInput` for a time out of range, or too much to compare."""
+        check_project_name(project, "project")
+        check_model_name(model)
+        _check("window_s", window_s, _WINDOW_S)
+        until, step_s = datetime.now(UTC), step_of(window_s)
+        span = Span(project, model, until - timedelta(seconds=window_s), until)
+        sums = self._store.labelled.sums(span, step_s, _CHARTED)
+        kind = kinds(sums)
+        shown = {name: "accuracy" if each.classes else "mae" for name, each in kind.items()}
+        found = figures(sums, kind, until, timedelta(seconds=step_s))
+        wanted = (each for each in found if each.metric == shown[each.output])
+        return in_columns(wanted, span.since, until, step_s)
+
+    def labelled(self) -> set[str]:
+        """Projects that any ground truth was logged of."""
+        return self._store.ground_truths.projects()
 
     def rows(self, project: str, model: str, window_s: float, effort: Effort) -> list[Performance]:
         """The figures of the last `window_s` seconds alone. Raises `InvalidInput` where one of its two

@@ -79,6 +79,17 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How many alerts of a project go on."""
+
+    alerts: int = 0
+    firing: int = 0
+    """Of them, those that nobody looks after."""
+    critical: int = 0
+    """Of those that fire."""
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """What is not told for a time; what is still wrong then is told."""
 
@@ -161,6 +172,14 @@ class Alerts:
         with self._engine.connect() as connection:
             found = connection.execute(statement.order_by(alerts.c.id.desc()).limit(most))
             return [_alert(row) for row in found]
+
+    def standing(self) -> dict[str, Standing]:
+        """How many go on of each project ("" is the platform) that has any."""
+        with self._engine.connect() as connection:
+            return {
+                row.project: Standing(row.alerts, row.firing, row.critical)
+                for row in connection.execute(_STANDING)
+            }
 
     def get(self, number: int, project: str | None = None) -> Alert:
         """One that goes on, of that project if given. Raises `AlertNotFound`."""
@@ -251,6 +270,12 @@ class Alerts:
             connection.execute(statement.values(attempts=deliveries.c.attempts + 1, **values))
 
 
+_STANDING = text("""
+SELECT coalesce(project, '') AS project, count(*) AS alerts,
+       count(*) FILTER (WHERE state = 'firing') AS firing,
+       count(*) FILTER (WHERE state = 'firing' AND severity = 'critical') AS critical
+  FROM alerts WHERE ended_at IS NULL AND state <> 'pending' GROUP BY 1
+""")
 _GOING_ON = (AlertState.FIRING.value, AlertState.ACKNOWLEDGED.value)
 
 # What fires is told once, unless a silence covers it; and that it is over, where it was told.

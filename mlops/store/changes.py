@@ -18,8 +18,8 @@ NEWEST = 20
 
 
 def read_marks(engine: Engine) -> Marks:
-    """The marks of `alerts`, `silences`, `deployments`, `models`, `drift` and `runs`. Gives up after two
-    seconds, and raises what SQLAlchemy raises."""
+    """The marks of `alerts`, `silences`, `deployments`, `models`, `drift`, `data` and `runs`. Gives up after
+    two seconds, and raises what SQLAlchemy raises."""
     found: Marks = defaultdict(dict)
     with engine.connect() as connection:
         connection.execute(text("SET LOCAL statement_timeout = '2s'"))
@@ -52,6 +52,12 @@ SELECT 'drift', projects.name, md5(string_agg(concat_ws('/', jobs.id, jobs.state
   FROM projects CROSS JOIN LATERAL (
        SELECT id, state, has_page FROM drift_jobs WHERE project = projects.name
         ORDER BY id DESC LIMIT :newest) AS jobs
+ GROUP BY 2
+UNION ALL
+SELECT 'data', projects.name, md5(string_agg(concat_ws('/', newest.hash, newest.checks), ' '))
+  FROM projects CROSS JOIN LATERAL (
+       SELECT hash, checks FROM data_versions WHERE project = projects.name
+        ORDER BY seen_at DESC LIMIT :newest) AS newest
  GROUP BY 2
 UNION ALL
 SELECT 'runs', projects.name,

@@ -73,6 +73,11 @@ class GroundTruths:
                 for row in connection.execute(statement)
             ]  # fmt: skip
 
+    def projects(self) -> set[str]:
+        """Of which there are any."""
+        with self._engine.connect() as connection:
+            return set(connection.scalars(_PROJECTS))
+
     def forget(self, days: Mapping[str, float]) -> int:
         """Remove what was logged longer ago than each project, by name, keeps its inferences, about 100,000
         at most; returns how many are gone."""
@@ -106,6 +111,11 @@ SELECT :project, given.request_id, given.model, given.output, given.truths, :who
  WHERE kept.truths <> excluded.truths
 RETURNING xmax = 0 AS is_new
 """).bindparams(bindparam("rows", type_=JSONB))  # noqa: S608 - the number is ours
+
+_PROJECTS = text("""
+SELECT name FROM projects
+ CROSS JOIN LATERAL (SELECT FROM ground_truths WHERE project = projects.name LIMIT 1) AS any_one
+""")
 
 _FORGET = text("""
 DELETE FROM ground_truths

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mlops.entities import RUN_KEY, Run, RunStatus
+from mlops.entities import RUN_KEY, DataVersion, Run, RunStatus
 
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST_WORD = 100
@@ -47,6 +47,8 @@ class IndexedRun:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, MetricSummary] = field(default_factory=dict)
+    data: tuple[DataVersion, ...] = ()
+    """As it is written; what is read of the index leaves it out."""
 
     @property
     def key(self) -> str:

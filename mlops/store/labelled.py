@@ -19,7 +19,8 @@ from mlops.errors import InvalidInput, ServiceUnavailable
 from mlops.feature_limits import MOST_ROWS
 
 MOST_CONFUSIONS = 10_000
-_EPOCH = datetime(2000, 1, 3, tzinfo=UTC)  # a Monday: weeks begin there
+EPOCH = datetime(2000, 1, 3, tzinfo=UTC)
+"""Parts of the time are counted from here on: a Monday, so that weeks begin there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Labelled:
         effort = effort or Effort()
         values = {
             "project": span.project, "model": span.model, "since": span.since, "until": span.until,
-            "version": span.version, "step": f"{step_s or 0.0} s", "epoch": _EPOCH, "most": effort.most,
+            "version": span.version, "step": f"{step_s or 0.0} s", "epoch": EPOCH, "most": effort.most,
         } | more  # fmt: skip
         try:
             with self._engine.connect() as connection:

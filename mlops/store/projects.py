@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Row, delete, select
+from sqlalchemy import Engine, Row, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -112,6 +112,18 @@ class Projects:
                 row.name: {"description": row.description or "", "primary_metric": row.primary_metric or ""}
                 for row in found
             }
+
+    def put_disk(self, name: str, taken: int) -> None:
+        """What the project takes of the disk, in bytes; nothing happens where it is not registered any
+        more."""
+        with self._engine.begin() as connection:
+            connection.execute(update(projects).where(projects.c.name == name).values(disk_bytes=taken))
+
+    def disk(self) -> dict[str, int]:
+        """What each project takes of the disk, in bytes, as far as that was measured."""
+        statement = select(projects.c.name, projects.c.disk_bytes).where(projects.c.disk_bytes.is_not(None))
+        with self._engine.connect() as connection:
+            return {row.name: row.disk_bytes for row in connection.execute(statement)}
 
     def remove(self, name: str) -> None:
         """Forget the project with its tokens, deployments and indexed runs; raises `ProjectNotFound`."""

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from mlops.store.data_versions import put_data
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.tables import indexed_projects, projects, run_index, run_metrics
 
@@ -161,8 +162,8 @@ class RunIndexTables:
             return read_metrics(connection, ids)
 
     def put(self, found: Sequence[IndexedRun]) -> int:
-        """Insert or update runs with all their metrics; returns how many rows changed. A run whose project
-        there is not is left out."""
+        """Insert or update runs with all their metrics and data; returns how many rows changed. A run whose
+        project there is not is left out."""
         if not found:
             return 0
         metrics = _metric_columns(found)
@@ -172,6 +173,7 @@ class RunIndexTables:
             changed = connection.execute(_PUT_RUNS, _run_columns(found)).rowcount
             changed += connection.execute(_DROP_METRICS, kept).rowcount
             changed += connection.execute(_PUT_METRICS, metrics).rowcount
+            changed += put_data(connection, found)
             connection.execute(_PUT_NAMES, _name_columns(found))
         return changed
 
@@ -199,7 +201,7 @@ class RunIndexTables:
         """Let Postgres learn at once what is in the tables: its own housekeeping comes later, and until
         then questions are answered by poor plans."""
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM (ANALYZE) runs, run_metrics"))
+            connection.execute(text("VACUUM (ANALYZE) runs, run_metrics, run_data"))
 
 
 def read_metrics(

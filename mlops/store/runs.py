@@ -38,10 +38,6 @@ class Runs:
         with self._engine.connect() as connection:
             return [run.as_run() for run in _read(connection, statement)]
 
-    def of_ids(self, ids: Sequence[str]) -> list[Run]:
-        """The runs of these MLflow ids that there are."""
-        return [run.as_run() for run in self.indexed(ids)]
-
     def indexed(self, ids: Sequence[str]) -> list[IndexedRun]:
         """The runs of these MLflow ids that there are, with their metrics' extremes."""
         with self._engine.connect() as connection:

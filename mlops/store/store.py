@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from psycopg.errors import LockNotAvailable
@@ -14,6 +15,7 @@ from mlops.store.alerts import Alerts
 from mlops.store.aliases import FollowedAliases
 from mlops.store.audit import Audit
 from mlops.store.changes import Marks, read_marks
+from mlops.store.data_versions import DataVersions
 from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
 from mlops.store.drift import Drift
@@ -22,6 +24,7 @@ from mlops.store.ground_truths import GroundTruths
 from mlops.store.inferences import Inferences
 from mlops.store.labelled import Labelled
 from mlops.store.last_runs import LastRuns, energy_j, last_runs
+from mlops.store.measured_runs import MeasuredRun, measured_runs
 from mlops.store.model_versions import ModelVersions
 from mlops.store.probes import Probes
 from mlops.store.projects import Projects
@@ -47,6 +50,7 @@ class Store:
         self.aliases = FollowedAliases(self._engine)
         self.runs = Runs(self._engine)
         self.run_index = RunIndexTables(self._engine)
+        self.data = DataVersions(self._engine)
         self.run_views = RunViews(self._engine)
         self.search = Search(self._engine)
         self.model_versions = ModelVersions(self._engine)
@@ -78,9 +82,15 @@ class Store:
         """What each project ran last; failures count since then."""
         return last_runs(self._engine, since)
 
-    def energy_j(self, metric: str) -> dict[str, float]:
-        """By project, what that metric of its runs adds up to."""
-        return energy_j(self._engine, metric)
+    def energy_j(self, metric: str, since: datetime | None = None) -> dict[str, float]:
+        """By project, what that metric of its runs adds up to, or of those that logged it since then."""
+        return energy_j(self._engine, metric, since)
+
+    def measured_runs(
+        self, since: datetime, project: str | None, metrics: Sequence[str], most: int
+    ) -> list[MeasuredRun]:
+        """Runs that measured their machine since then, or still go on."""
+        return measured_runs(self._engine, since, project, metrics, most)
 
     def marks(self) -> Marks:
         """What tells a change of what people look at."""

@@ -39,6 +39,7 @@ projects = Table(
     Column("dvc_remote_path", Text, nullable=False),
     Column("settings", JSONB, nullable=False, server_default=text("'{}'")),
     _now("registered_at"),
+    Column("disk_bytes", BigInteger),  # NULL: not measured yet
 )
 
 tokens = Table(
@@ -177,6 +178,10 @@ Index(
     "runs_failed", func.coalesce(runs.c.ended_at, runs.c.started_at),
     postgresql_where=runs.c.status == text("'FAILED'"),
 )  # fmt: skip
+Index(
+    "runs_measured", runs.c.started_at.desc(), runs.c.id.desc(),
+    postgresql_where=text("tags ? 'hardware.os'"),
+)  # fmt: skip
 
 # Of each metric of a run its last, least and greatest value: NULL where that is NaN.
 run_metrics = Table(
@@ -196,6 +201,40 @@ run_metrics = Table(
     Index("run_metrics_by_min", "key", "min", "run_id"),
     Index("run_metrics_by_max", "key", "max", "run_id"),
     Index("run_metrics_of_project", "project", "key"),
+)
+Index(
+    "run_metrics_energy", run_metrics.c.time_ms, postgresql_include=["project", "last"],
+    postgresql_where=run_metrics.c.key == text("'system/energy_joules'"),
+)  # fmt: skip
+
+# Versions of projects' data, as their runs and who added them told.
+data_versions = Table(
+    "data_versions",
+    metadata,
+    Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("files", BigInteger, nullable=False),
+    Column("git_revision", Text, nullable=False),
+    Column("remote", Text, nullable=False),
+    Column("checks", JSONB, nullable=False),  # a list of name, passed and detail
+    Column("seen_at", DateTime(timezone=True), nullable=False),  # first
+    PrimaryKeyConstraint("project", "path", "hash"),
+    Index("data_versions_by_time", "project", text("seen_at DESC")),
+)
+
+# Which of them a run used, or its project only declares.
+run_data = Table(
+    "run_data",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("project", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("declared", Boolean, nullable=False),
+    PrimaryKeyConstraint("run_id", "path", "hash"),
+    Index("run_data_of_version", "project", "path", "hash", "declared"),
 )
 
 # Names of the metrics, params and tags that a project's runs have.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from mlops.entities import USED_KEY, DataVersion
+from mlops.entities import USED_KEY, DataCheck, DataVersion
 
 USED, DECLARED = "training", "declared"
 """MLflow's contexts of an input."""
@@ -34,7 +34,13 @@ def dataset_input(data: DataVersion) -> dict[str, Any]:
             "digest": data.hash[:36],  # MLflow's limit: exactly a folder's `<md5>.dir`
             "source_type": "dvc",
             "source": json.dumps({"path": data.path, "hash": data.hash, "remote": data.remote}),
-            "profile": json.dumps({"size_bytes": data.size_bytes, "files": data.files}),
+            "profile": json.dumps(
+                {
+                    "size_bytes": data.size_bytes,
+                    "files": data.files,
+                    "checks": [asdict(check) for check in data.checks],
+                }
+            ),
         },
     }
 
@@ -73,6 +79,7 @@ def _version(project: str, dataset: Mapping[str, Any], tags: Mapping[str, str]) 
         git_revision=tags.get(_REVISION) or source.get("git_revision"),
         git_dirty=tags.get(_DIRTY) == "true",
         remote=tags.get(_REMOTE) or str(source.get("remote", "")),
+        checks=DataCheck.listed(profile.get("checks")),
         declared=tags.get(_CONTEXT) == DECLARED,
     )
 

@@ -23,6 +23,7 @@ from mlops.tracking.admin import MLflowAdmin
 from mlops.worker.alias_mover import AliasMover
 from mlops.worker.aliases import AliasFollower
 from mlops.worker.deliveries import Deliveries
+from mlops.worker.disk import DiskMeter
 from mlops.worker.drift import DriftReports
 from mlops.worker.facts import FactFinder
 from mlops.worker.heartbeat import Heartbeat
@@ -77,7 +78,8 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     aliases = None if indexer is None else AliasFollower(store, installation.database_url("mlflow"))
     watch = _watch(installation, store, url)
     drift = DriftReports(store, Presence(url, DRIFT_LOCK), installation.root)
-    also = () if indexer is None else (indexer,)
+    disk = DiskMeter(store, installation)
+    also = (disk,) if indexer is None else (disk, indexer)
     loop = Loop(
         store, presence, reconciler, heartbeat, server, journals, aliases, threads=(watch, drift, *also),
         drift_dir=installation.drift_dir, mover=_mover(installation, store, aliases),
@@ -94,6 +96,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         recorder.stop()
         watch.stop()
         drift.stop()
+        disk.stop()
         if indexer is not None:
             indexer.stop()
         packager.close()

@@ -117,8 +117,9 @@ class RunIndex:
             going_on = [run.id for run in runs if not run.is_over] if is_known else []
             known = self._store.run_index.metrics(going_on)
             metrics = snapshot.metrics([run.id for run in runs], known)
+            data = snapshot.data(runs)
             changed += self._store.run_index.put(
-                [replace(run, metrics=metrics.get(run.id, {})) for run in runs]
+                [replace(run, metrics=metrics.get(run.id, {}), data=data.get(run.id, ())) for run in runs]
             )
             changed += self._store.run_index.forget(list(set(batch) - {run.id for run in runs}))
         return changed

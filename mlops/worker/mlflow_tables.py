@@ -13,10 +13,11 @@ from typing import Any
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from mlops.entities import RunStatus
+from mlops.entities import DataVersion, RunStatus
 from mlops.errors import ServiceUnavailable
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.model_versions import IndexedVersion
+from mlops.tracking.datasets import data_versions
 from mlops.worker.mlflow_models import read_versions, registry_mark
 
 Known = Mapping[tuple[str, str], MetricSummary]
@@ -43,6 +44,7 @@ SELECT run_uuid FROM runs WHERE age(xmin) <= %(age)s
  UNION SELECT run_uuid FROM latest_metrics WHERE age(xmin) <= %(age)s
  UNION SELECT run_uuid FROM tags WHERE age(xmin) <= %(age)s
  UNION SELECT run_uuid FROM params WHERE age(xmin) <= %(age)s
+ UNION SELECT destination_id FROM inputs WHERE age(xmin) <= %(age)s AND destination_type = 'RUN'
  UNION SELECT run_uuid FROM runs JOIN experiments AS e USING (experiment_id) WHERE age(e.xmin) <= %(age)s
 """
 _AGE = "SELECT age(%s::text::xid8::xid)"
@@ -88,6 +90,15 @@ SELECT m.run_uuid, m.key, m.value, m.is_nan, m.step, m.timestamp, new.points, ne
           AND h.step >= coalesce(k.step, -9223372036854775808)
           AND (k.run IS NULL OR (h.step, h.timestamp, h.value) > (k.step, k.time, k.value))) AS new
  WHERE m.run_uuid = ANY(%(ids)s::text[])
+"""
+
+_DATA = """
+SELECT i.destination_id AS run_uuid, d.name, d.digest, d.dataset_source_type AS source_type,
+       d.dataset_source AS source, d.dataset_profile AS profile,
+       (SELECT json_object_agg(t.name, t.value) FROM input_tags t WHERE t.input_uuid = i.input_uuid) AS tags
+  FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id
+ WHERE i.destination_type = 'RUN' AND i.source_type = 'DATASET' AND d.dataset_source_type = 'dvc'
+   AND i.destination_id = ANY(%(ids)s::text[])
 """
 
 # MLflow keeps infinities as the largest doubles, and NaN as 0 with a mark.
@@ -180,6 +191,20 @@ class Snapshot:
         """Every version of these projects' models (name -> workspace) that is not deleted."""
         return read_versions(self._connection, projects)
 
+    def data(self, runs: Sequence[IndexedRun]) -> dict[str, tuple[DataVersion, ...]]:
+        """Run -> the versions of its project's data that it used, or that are declared."""
+        inputs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in self._connection.execute(_DATA, {"ids": [run.id for run in runs]}):
+            inputs[row.run_uuid].append({"dataset": row._asdict(), "tags": _listed(row.tags or {})})
+        return {
+            run.id: data_versions(
+                run.project,
+                {"inputs": {"dataset_inputs": inputs[run.id]}, "data": {"tags": _listed(run.tags)}},
+            )
+            for run in runs
+            if run.id in inputs
+        }
+
     def _ids(self, statement: str, values: dict[str, Any]) -> list[str]:
         return [id for (id,) in self._connection.execute(statement, values).fetchall()]
 
@@ -198,6 +223,11 @@ def _run(row: Any) -> IndexedRun:
         params=row.params or {},
         tags=tags,
     )
+
+
+def _listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """As MLflow's API has them."""
+    return [{"key": key, "value": value} for key, value in tags.items()]
 
 
 def _summary(row: Any, known: MetricSummary | None) -> MetricSummary:

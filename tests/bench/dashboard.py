@@ -27,7 +27,7 @@ from tests.bench.tracking_child import until
 
 PROJECTS, DEPLOYMENTS, ALERTS = 50, 100, 5000
 PAGES = (
-    *("/", "/?project=p7", "/monitoring", "/services", "/hardware"),
+    *("/", "/?project=p7", "/monitoring", "/data", "/pipelines", "/services", "/hardware"),
     *("/runs", "/runs?project=p7&sort=-metric:metric3.max", "/runs?text=run", "/search?q=run"),
     *("/api/search?q=run", "/api/search?q=nothing"),
 )

@@ -43,6 +43,7 @@ from mlops.store.store import Store
 from mlops.store.tokens import Role
 from mlops.store.traffic import Traffic
 
+from .platform_data import add_pipeline, add_runs, add_truths
 from .runs import fill_runs
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -60,24 +61,30 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
-def store(database_installation: Installation, database_url: str) -> Iterator[Store]:
+def store(
+    database_installation: Installation, database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
     made = Store(database_url)
     made.upgrade()
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "TRUNCATE projects, tokens, deployments, replicas, runs, audit, alerts, silences CASCADE"
         )
-    _fill(made)
+    root = tmp_path_factory.mktemp("projects")
+    _fill(made, root)
     _serve(made)
     _register(made)
     _watch(made)
     _report(made)
+    add_runs(made)
+    add_truths(made)
+    add_pipeline(root / "drilling")
     fill_runs(made, database_installation.database_url("mlflow"))
     yield made
     made.close()
 
 
-def _fill(store: Store) -> None:
+def _fill(store: Store, root: Path) -> None:
     now = datetime.now(UTC)
     about = {
         "drilling": ("Key points of aerospace drilling from Setitec logs", "val_mae_mm"),
@@ -86,7 +93,7 @@ def _fill(store: Store) -> None:
     }
     for name, (description, metric) in about.items():
         workspace = ProjectWorkspace(
-            name, name, "1", f"/remotes/{name}", f"{name}__", f"/projects/{name}", Path("/projects") / name
+            name, name, "1", f"/remotes/{name}", f"{name}__", f"/projects/{name}", root / name
         )
         store.projects.put(workspace, {"description": description, "primary_metric": metric})
     store.tokens.put("token-of-digits", Role.MEMBER, "digits")

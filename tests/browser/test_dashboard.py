@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mlops.store.indexed_runs import IndexedRun
 from mlops.store.store import Store
 
 from .conftest import CHROMIUM, SIZES, ask
+from .platform_data import HASHES, versions
 from .runs import FIRST, SECOND, THIRD
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium")
@@ -34,6 +36,10 @@ PAGES = {
     "deployment": "/deployments/drilling/depth",
     "monitoring": "/monitoring",
     "report": "/monitoring/reports/{report}?project=drilling",
+    "performance": "/monitoring/performance?project=drilling&model=depth",
+    "data": "/data?project=drilling",
+    "data-version": f"/data/version?project=drilling&path=data/raw&hash={HASHES[1]}.dir",
+    "pipelines": "/pipelines?project=drilling",
     "run": f"/runs/drilling/{FIRST}?with=drilling/{THIRD}",
     "run-params": f"/runs/drilling/{FIRST}?tab=params",
     "compare": "/compare?" + "&".join(f"run=drilling/{id}" for id in (FIRST, SECOND, THIRD)),
@@ -89,16 +95,8 @@ def test_link_in_a_file_logs_in(browser, gateway: Installation, tmp_path: Path) 
 def test_member_sees_its_project_only(open_page, gateway: Installation) -> None:
     page = open_page(token="token-of-digits")
     assert page.locator("#projects article h3").all_inner_texts() == ["digits"]
-    for path in (
-        "/",
-        "/runs",
-        "/search?q=d",
-        "/models",
-        "/deployments",
-        "/monitoring",
-        "/services",
-        "/hardware",
-    ):
+    lists = ("/models", "/deployments", "/monitoring", "/data", "/pipelines", "/services", "/hardware")
+    for path in ("/", "/runs", "/search?q=d", *lists):
         page.goto(gateway.gateway_url + path)
         text = page.locator("body").inner_text()
         assert "drilling" not in text
@@ -191,12 +189,58 @@ def test_project_and_range_are_in_the_address(open_page, gateway: Installation) 
 
 def test_charts_are_drawn_with_gaps_and_one_cursor(open_page) -> None:
     page = open_page(path="/monitoring?project=drilling&range=1h")
-    page.locator(".chart canvas").nth(2).wait_for()
-    assert page.locator(".chart.nothing").count() == 0
-    page.locator(".chart .u-over").first.hover(position={"x": 60, "y": 30})
-    times = page.locator(".chart .u-legend .u-series:first-child .u-value").all_inner_texts()
+    page.locator("#traffic .chart canvas").nth(2).wait_for()
+    assert page.locator("#traffic .chart.nothing").count() == 0
+    page.locator("#traffic .chart .u-over").first.hover(position={"x": 60, "y": 30})
+    times = page.locator("#traffic .chart .u-legend .u-series:first-child .u-value").all_inner_texts()
     assert len(set(times)) == 1
     assert times[0] != "–"
+
+
+def test_performance_is_drawn_with_a_band_for_each_version(open_page) -> None:
+    page = open_page(path="/monitoring/performance?project=drilling&model=depth")
+    charts = page.locator("[data-performance] .chart")
+    charts.nth(1).locator("canvas").wait_for()
+    assert charts.locator("figcaption").all_inner_texts() == ["depth, mae", "material, accuracy"]
+    legend = charts.first.locator(".u-legend .u-series:visible")
+    assert [words.rstrip(":–\n\t ") for words in legend.all_inner_texts()] == [
+        "Time",
+        "v3 champion",
+        "v4 canary",
+    ]
+    charts.first.locator(".u-over").hover(position={"x": 250, "y": 30})
+    told = re.compile(r"\d \(0.* to 0.*\), \d+ requests")
+    legend.nth(1).get_by_text(told).wait_for(timeout=8000)
+
+
+def test_a_data_version_is_reached_and_follows_who_uses_it(open_page, store: Store) -> None:
+    page = open_page(path="/data")
+    page.locator("tr", has_text="data/digits.npz").get_by_role("link", name="data/digits.npz").click()
+    page.wait_for_url(re.compile("path=data"))
+    page.wait_for_load_state()
+    page.keyboard.press("j")
+    page.locator("tr:focus").get_by_role("link", name=HASHES[3][:8]).click()
+    page.get_by_text("No run used it yet").wait_for()
+    page.wait_for_timeout(1500)  # the stream is open
+    used = replace(versions()[3], declared=True)
+    run = IndexedRun("reads", "digits", "mlp-3", "digits", RunStatus.RUNNING, datetime.now(UTC), data=(used,))
+    store.run_index.put([run])
+    row = page.locator("#version tr", has_text="mlp-3")
+    row.wait_for(timeout=8000)
+    assert row.get_by_role("link").get_attribute("href") == "/runs/digits/reads"
+    assert "declared" in row.inner_text()
+    store.run_index.forget(["reads"])
+
+
+def test_a_machines_runs_stay_open_while_it_is_renewed(open_page) -> None:
+    page = open_page(path="/hardware?range=7d")
+    lane = page.locator(".lane", has_text="mac-studio")
+    lane.locator("summary").click()
+    assert lane.locator("tbody tr").count() == 10
+    assert lane.locator("rect").count() == 12
+    page.evaluate("htmx.trigger(document.body, 'live:runs')")
+    page.wait_for_timeout(700)
+    assert lane.locator("tbody tr").first.is_visible()
 
 
 def test_theme_and_rail_are_chosen_and_kept(open_page) -> None:

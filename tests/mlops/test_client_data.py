@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlops.client import MLOpsClient
+from mlops.entities import DataVersion
 from mlops.errors import (
     DataChecksFailed,
     DataMissing,
@@ -16,6 +17,7 @@ from mlops.errors import (
     InvalidInput,
     MLOpsError,
     RevisionNotFound,
+    ServiceUnavailable,
 )
 from tests.data_projects import files, git, installation_in, join, repository, write
 
@@ -186,6 +188,24 @@ def test_an_archive_is_added_in_place_of_its_folder(checked: MLOpsClient) -> Non
     version = checked.dvc_add("data/raw", archive=True)
     assert (version.path, version.files) == ("data/raw.tar", 1)
     assert [each.name for each in version.checks] == ["few files"]
+
+
+def test_the_dashboard_is_told_and_need_not_answer(checked: MLOpsClient) -> None:
+    told: list[DataVersion] = []
+
+    class Answering:
+        add_data = staticmethod(told.append)
+
+    class Away:
+        @staticmethod
+        def add_data(version: DataVersion) -> None:
+            raise ServiceUnavailable("gateway", "refused")
+
+    checked._workspace.__dict__["gateway"] = Answering()
+    version = checked.dvc_add("data/raw")
+    assert told == [version]
+    checked._workspace.__dict__["gateway"] = Away()
+    assert checked.dvc_add("data/raw") == version
 
 
 # -- another project ----------------------------------------------------------------------------

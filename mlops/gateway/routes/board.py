@@ -12,8 +12,10 @@ from mlops.durations import read_duration
 from mlops.entities import DriftJob
 from mlops.errors import Forbidden
 from mlops.gateway.auth import Caller
+from mlops.hardware.fleet import Machine
 from mlops.hardware.meter import MachineReading
 from mlops.monitoring.board import EndpointState, Lane, ProjectState, TrafficColumns
+from mlops.pipelines.dag import Pipeline, read_pipeline
 from mlops.platform import Platform
 from mlops.store.alerts import Silence
 
@@ -32,8 +34,8 @@ class Hardware(BaseModel):
 
 
 def board_routes(platform: Platform) -> APIRouter:
-    """GET /api/overview, /api/endpoints, /api/lanes, /api/silences, /api/hardware, and of a project
-    drift/history and traffic."""
+    """GET /api/overview, /api/endpoints, /api/lanes, /api/silences, /api/hardware, /api/machines, and of a
+    project drift/history, traffic and pipeline."""
     routes = APIRouter(prefix="/api", tags=["board"])
     board = platform.board
 
@@ -67,8 +69,14 @@ def board_routes(platform: Platform) -> APIRouter:
     @routes.get("/hardware")
     def hardware(caller: Caller) -> Hardware:
         """Read this machine, and what the runs of the caller's projects took."""
-        energy = {name: value for name, value in platform.energy().items() if caller.may_use(name)}
+        energy = {name: value for name, value in platform.fleet.energy_j().items() if caller.may_use(name)}
         return Hardware(machine=platform.machine(), energy_j=energy)
+
+    @routes.get("/machines")
+    def machines(caller: Caller, project: str | None = None, window: Span = "24h") -> list[Machine]:
+        """List the machines that runs within reach were logged from within the `window`, each with the runs
+        and what they read of it; at most 300 runs, the newest."""
+        return platform.fleet.machines(_since(window), within(caller, project))
 
     @routes.get("/projects/{project}/drift-history")
     def drift_history(project: str, model: Model, window: Span = "24h") -> list[DriftJob]:
@@ -83,6 +91,12 @@ def board_routes(platform: Platform) -> APIRouter:
         """What a model's endpoint, or one version of it, answered over the last `span_s` seconds, in columns;
         at most 181 points."""
         return board.traffic(project, model, span_s, version)
+
+    @routes.get("/projects/{project}/pipeline")
+    def pipeline(project: str) -> Pipeline | None:
+        """Read the stages of the project's dvc.yaml, and how they stand; null where its folder is not on this
+        machine, or has none."""
+        return read_pipeline(platform.project(project).root)
 
     return routes
 

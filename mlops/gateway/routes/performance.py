@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlops.entities import GroundTruth, GroundTruthsLogged, PerformanceReport
 from mlops.gateway.auth import Caller
 from mlops.monitoring.labels import MOST_AT_ONCE
+from mlops.monitoring.performance_columns import PerformanceColumns
 from mlops.platform import Platform
 
 
@@ -25,7 +26,7 @@ class Labels(BaseModel):
 
 def performance_routes(platform: Platform) -> APIRouter:
     """POST /api/projects/{project}/ground-truths, GET of those of a request; GET
-    /api/projects/{project}/performance."""
+    /api/projects/{project}/performance and …/performance-over-time."""
     routes = APIRouter(prefix="/api/projects/{project}", tags=["performance"])
     desk = platform.performance
 
@@ -53,5 +54,12 @@ def performance_routes(platform: Platform) -> APIRouter:
         parts of `every_s`; canary and shadow beside the champion."""
         platform.project(project)
         return desk.report(project, model, window_s=window_s, every_s=every_s, version=version)
+
+    @routes.get("/performance-over-time")
+    def over_time(project: str, model: str, window_s: float = 86_400.0) -> PerformanceColumns:
+        """How right the versions of a model were over the time just gone, in columns for a chart: the
+        accuracy of classes, the mae of numbers; at most 50 points."""
+        platform.project(project)
+        return desk.over_time(project, model, window_s)
 
     return routes

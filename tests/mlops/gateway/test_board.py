@@ -95,3 +95,12 @@ def test_a_person_gets_a_page_that_says_what_failed(alpha: TestClient) -> None:
     assert told.status_code == 422
     assert "<h1>" in told.text
     assert "Use one of: 1h" in told.text
+
+
+def test_machines_are_told_of_ones_own_runs(admin: TestClient, alpha: TestClient, add_run) -> None:
+    for name in ("alpha", "beta"):
+        add_run(name, name, tags={"hardware.os": "Linux", "hardware.host": f"host-of-{name}"})
+    assert [each["name"] for each in admin.get("/api/machines").json()] == ["host-of-alpha", "host-of-beta"]
+    assert [each["name"] for each in alpha.get("/api/machines").json()] == ["host-of-alpha"]
+    assert alpha.get("/api/machines?project=beta").status_code == 403
+    assert alpha.get("/api/machines?window=soon").status_code == 422

@@ -174,3 +174,24 @@ def test_as_the_client_reads_them(alpha: TestClient, answered: None, monkeypatch
     assert report.since < report.rows[0].until
     assert Verdict.WORSE in {each.verdict for each in report.differences}
     assert report.over_time
+
+
+def test_over_time_it_is_in_columns(alpha: TestClient, answered: None) -> None:
+    found = alpha.get("/api/projects/alpha/performance-over-time?model=depth&window_s=7200").json()
+    assert found["step_s"] == 180
+    lines = {(each["output"], each["metric"], each["version"], each["side"]): each for each in found["lines"]}
+    assert set(lines) == {
+        (output, metric, version, side)
+        for output, metric in (("grade", "accuracy"), ("y", "mae"))
+        for version, side in ((3, "champion"), (4, "canary"))
+    }
+    champion = lines["grade", "accuracy", 3, "champion"]
+    names = ("values", "low", "high", "requests")
+    assert {len(champion[name]) for name in names} == {len(found["times"])}
+    assert 56 <= sum(champion["requests"]) <= 60, "those of the part under way are left out"
+    assert champion["values"][0] is None, "nobody asked an hour ago"
+    known = [place for place, value in enumerate(champion["values"]) if value is not None]
+    assert all((champion["low"][place] or 0.0) <= champion["values"][place] for place in known)
+    refused = alpha.get("/api/projects/alpha/performance-over-time?model=depth&window_s=0")
+    assert error_of(refused)["fields"]["field"] == "window_s"
+    assert alpha.get("/api/projects/beta/performance-over-time?model=depth").status_code == 403

@@ -177,3 +177,13 @@ def test_followed_aliases_stay_when_models_are_indexed(fresh: Engine, migrate: M
             assert connection.scalar(text("SELECT stamp FROM followed_aliases")) == 7
     with fresh.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM model_versions")) == 0
+
+
+def test_what_indexed_runs_used_is_read_after_the_migration(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0009")
+    with fresh.begin() as connection:
+        connection.execute(text("INSERT INTO run_index (id, source, horizon) VALUES (1, 'x', 7)"))
+    for revision in ("0013", "0009", "0013"):
+        migrate(revision)
+    with fresh.connect() as connection:
+        assert connection.scalar(text("SELECT rebuild_asked_at FROM run_index")) is not None

@@ -16,12 +16,13 @@ import psycopg
 import pytest
 from mlflow.entities import Metric, Param, RunTag, ViewType
 
-from mlops.entities import ProjectWorkspace, RunStatus
+from mlops.entities import USED_KEY, DataCheck, DataVersion, ProjectWorkspace, RunStatus
 from mlops.errors import ServiceUnavailable
 from mlops.installation import Installation
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.run_query import RunQuery
 from mlops.store.store import Store
+from mlops.tracking.datasets import dataset_input
 from mlops.worker.index import RunIndex
 from mlops.worker.indexer import Indexer
 from mlops.worker.mlflow_tables import MLflowTables
@@ -530,3 +531,27 @@ def test_a_rebuild_reads_the_model_versions_too(index: RunIndex, store: Store, r
     store.run_index.ask_for_rebuild()
     index.update()
     assert [each.version for each in store.model_versions.of_model("indexed", model, 10)] == [1]
+
+
+def test_data_that_a_run_used_is_known_with_it(
+    client: mlflow.MlflowClient, experiment: str, look: Callable[[], Runs], store: Store, index: RunIndex
+) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    version = DataVersion("indexed", "data/raw", "0" * 32 + ".dir", 12, 3, "f00", False, "/remote",
+                          (DataCheck("rows", False, "2 < 3"),), declared=True)  # fmt: skip
+    run = client.create_run(experiment, run_name="reads").info.run_id
+    look()
+    stated = dataset_input(version)
+    tags = [InputTag(each["key"], each["value"]) for each in stated["tags"]]
+    other = Dataset("iris", "abc", "local", "{}")
+    client.log_inputs(run, [DatasetInput(Dataset(**stated["dataset"]), tags), DatasetInput(other, [])])
+    look()
+    (known,) = store.data.all("indexed", "", 10)
+    assert (known.used_by, known.declared_by) == (0, 1)
+    assert (known.version.size_bytes, known.version.files, known.version.git_revision) == (12, 3, "f00")
+    assert known.version.checks == version.checks
+    client.set_tag(run, USED_KEY + version.hash, version.path)
+    look()
+    assert store.data.all("indexed", "", 10)[0].used_by == 1
+    assert index.update() == 0

@@ -1,0 +1,1 @@
+"""Pipelines of projects, as their dvc.yaml has them."""
