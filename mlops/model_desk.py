@@ -13,6 +13,7 @@ from mlops.errors import ModelNotFound
 from mlops.model_files import ModelFiles, VersionFiles
 from mlops.project import check_project_name
 from mlops.store.audit import AuditEntry
+from mlops.store.data_versions import UsedData
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.model_versions import IndexedVersion
 from mlops.store.store import Store
@@ -61,6 +62,8 @@ class VersionDetail:
     state: VersionState
     champion: VersionState | None
     files: VersionFiles
+    data: tuple[UsedData, ...]
+    """That its run used."""
 
 
 class ModelDesk:
@@ -122,7 +125,9 @@ class ModelDesk:
         if self._files is not None:
             namespace = self._store.projects.get(project).namespace
             files = self._files.read(state.version, namespace)
-        return VersionDetail(state, self.champion(project, model), files)
+        run_id = state.version.run_id
+        data = tuple(self._store.data.of_run(project, run_id)) if run_id else ()
+        return VersionDetail(state, self.champion(project, model), files, data)
 
     def champion(self, project: str, model: str) -> VersionState | None:
         """The version with MLflow's alias `champion`; None where none has it."""

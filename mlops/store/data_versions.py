@@ -52,6 +52,17 @@ class DataUser:
     started_at: datetime
     declared: bool
     """Its project declares the version, and the run was not seen to read it."""
+    models: tuple[tuple[str, int], ...] = ()
+    """Models and versions that the run made."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsedData:
+    """A version that a run used."""
+
+    path: str
+    hash: str
+    declared: bool
 
 
 class DataVersions:
@@ -90,9 +101,22 @@ class DataVersions:
         values = {"project": project, "path": path, "hash": hash, "most": most}
         with self._engine.connect() as connection:
             return [
-                DataUser(row.id, row.name, RunStatus(row.status), row.started_at, row.declared)
+                DataUser(
+                    row.id,
+                    row.name,
+                    RunStatus(row.status),
+                    row.started_at,
+                    row.declared,
+                    tuple((model, version) for model, version in row.models),
+                )
                 for row in connection.execute(_USERS, values)
             ]
+
+    def of_run(self, project: str, run_id: str) -> list[UsedData]:
+        """What a run, by MLflow's id, used, by path; what it read before what is declared."""
+        with self._engine.connect() as connection:
+            found = connection.execute(_OF_RUN, {"project": project, "run_id": run_id})
+            return [UsedData(row.path, row.hash, row.declared) for row in found]
 
     def _read(self, statement: Any, **values: object) -> list[KnownData]:
         with self._engine.connect() as connection:
@@ -213,8 +237,15 @@ SELECT newest.project, newest.path, newest.hash, newest.seen_at
   FROM projects CROSS JOIN LATERAL (
        SELECT * FROM data_versions WHERE project = projects.name ORDER BY seen_at DESC LIMIT 1) AS newest
 """)
+_OF_RUN = text("""
+SELECT path, hash, declared FROM run_data
+ WHERE run_id = :run_id AND project = :project ORDER BY declared, path
+""")
 _USERS = text("""
-SELECT runs.id, runs.name, runs.status, runs.started_at, use.declared
+SELECT runs.id, runs.name, runs.status, runs.started_at, use.declared,
+       ARRAY(SELECT jsonb_build_array(model, version) FROM model_versions AS made
+              WHERE made.project = use.project AND made.run_id = use.run_id
+              ORDER BY model, version) AS models
   FROM run_data AS use JOIN runs ON runs.id = use.run_id
  WHERE use.project = :project AND use.path = :path AND use.hash = :hash
  ORDER BY runs.started_at DESC, runs.id DESC LIMIT :most

@@ -16,6 +16,7 @@ from mlops.hardware.ane.report import AneReport
 from mlops.model_desk import ModelState, VersionState
 from mlops.platform import Platform
 from mlops.store.audit import AuditEntry
+from mlops.store.data_versions import UsedData
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 Before = Annotated[int | None, Query(ge=1, lt=2**31)]
@@ -80,6 +81,8 @@ class VersionWithFiles(Version):
     """The report of `mlops:ane-report`; null where none was kept."""
     problem: str
     """Why its files tell nothing."""
+    data: list[UsedData]
+    """Versions of data that its run read, or that are declared."""
 
 
 def model_routes(platform: Platform) -> APIRouter:
@@ -104,7 +107,7 @@ def model_routes(platform: Platform) -> APIRouter:
     def version(project: str, model: str, version: Number) -> VersionWithFiles:
         """Read a version with what its files tell."""
         found = desk.detail(project, model, version)
-        return VersionWithFiles(**_told(found.state), **asdict(found.files))
+        return VersionWithFiles(**_told(found.state), **asdict(found.files), data=list(found.data))
 
     @routes.get(one + "/actions")
     def actions(project: str, model: str) -> list[AuditEntry]:

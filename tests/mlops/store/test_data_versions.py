@@ -10,7 +10,9 @@ import pytest
 from mlops.data.catalog import DataCatalog
 from mlops.entities import DataCheck, DataVersion, RunStatus
 from mlops.errors import DataNotFound, InvalidInput, InvalidName, ProjectNotFound
+from mlops.store.data_versions import UsedData
 from mlops.store.indexed_runs import IndexedRun
+from mlops.store.model_versions import IndexedVersion
 from mlops.store.store import Store
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -52,6 +54,21 @@ def test_runs_tell_which_versions_there_are_and_who_used_them(store: Store, run)
         ("b", "run b", False),
         ("a", "run a", False),
     ]
+
+
+def test_model_versions_are_tied_to_the_data_of_their_run(store: Store, run) -> None:
+    run("a", version(0), version(1, "labels.csv", declared=True), hours=1)
+    run("b", version(0))
+    made = [IndexedVersion("alpha", "depth", number, NOW, "a") for number in (1, 2)]
+    store.model_versions.put([*made, IndexedVersion("alpha", "wear", 1, NOW)])
+    first, second = store.data.users("alpha", "data/raw", HASHES[0], 10)
+    assert (first.models, second.models) == ((), (("depth", 1), ("depth", 2)))
+    assert store.data.of_run("alpha", "a") == [
+        UsedData("data/raw", HASHES[0], False),
+        UsedData("labels.csv", HASHES[1], True),
+    ]
+    assert store.data.of_run("beta", "a") == []
+    assert store.data.of_run("alpha", "") == []
 
 
 def test_what_a_run_used_follows_it(store: Store, run) -> None:
