@@ -22,7 +22,7 @@ __all__ = ["evidently_ui", "mlflow_accounts", "mlflow_server"]
 os.environ["MLOPS_HARDWARE_INTERVAL_S"] = "0"
 
 # Tests that share a server run in one test process, so that it is started once.
-_SHARED = ("stack", "ray_head", "mlflow_server", "evidently_ui")
+_SHARED = ("stack", "ray_head", "mlflow_server", "evidently_ui", "browser")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist names each test by its group

@@ -16,20 +16,26 @@ from pathlib import Path
 import httpx
 import psutil
 
-from mlops.entities import DeploymentState, ProjectWorkspace, RunStatus, Severity
+from mlops.entities import DataVersion, DeploymentState, ProjectWorkspace, RunStatus, Severity
 from mlops.installation import Installation
 from mlops.store.alerts import Begun, Changes
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.model_versions import IndexedVersion
 from mlops.store.store import Store
+from mlops.store.traffic import Traffic
 from tests.bench.database import running
 from tests.bench.result import Measure, Result
 from tests.bench.tracking_child import until
 
-PROJECTS, DEPLOYMENTS, ALERTS = 50, 100, 5000
+PROJECTS, DEPLOYMENTS, ALERTS, VERSIONS = 50, 100, 5000, 1000
 PAGES = (
     *("/", "/?project=p7", "/monitoring", "/data", "/pipelines", "/services", "/hardware"),
     *("/runs", "/runs?project=p7&sort=-metric:metric3.max", "/runs?text=run", "/search?q=run"),
     *("/api/search?q=run", "/api/search?q=nothing"),
+    *("/models", "/models/p7/model1", "/models/p7/model1/10", "/deployments", "/deployments/p7/model1"),
+    *(f"/runs/p7/{7:032x}", "/compare?" + "&".join(f"run=p{place}/{place:032x}" for place in range(20))),
+    *("/data?project=p7", f"/data/version?project=p7&path=data/raw&hash={7:032x}.dir"),
+    "/monitoring/performance?project=p7&model=model1",
 )
 STREAMS, WATCHED_S = 20, 20.0
 PAGE_MS, SHARE, MORE_MB = 150.0, 0.1, 100.0
@@ -43,7 +49,10 @@ def run(quick: bool) -> Iterator[Result]:
         store.upgrade()
         _fill(store, runs)
         with _gateway(installation) as process, _client(installation) as client:
-            what = f"{PROJECTS} projects, {runs:,} runs, {DEPLOYMENTS} deployments, {ALERTS:,} alerts"
+            what = (
+                f"{PROJECTS} projects, {runs:,} runs, {VERSIONS:,} versions, {DEPLOYMENTS} deployments,"
+                f" {ALERTS:,} alerts"
+            )
             for page in PAGES:
                 taken = [_milliseconds(client, page) for _ in range(rounds)]
                 yield Measure(f"page {page}, server's p95: {what}", "ms", [_p95(taken)], PAGE_MS)
@@ -122,7 +131,27 @@ def _fill(store: Store, runs: int) -> None:
     made = [_run(number, now) for number in range(runs)]
     for begin in range(0, runs, 250):
         store.run_index.put(made[begin : begin + 250])
+    store.model_versions.put([_version(number, now) for number in range(VERSIONS)])
+    served = [each.id for each in store.deployments.all()]
+    for minutes in range(60):
+        store.traffic.add(dict.fromkeys(served, _traffic()), now - timedelta(minutes=minutes))
     store.alerts.apply(Changes(begun=[_alert(number) for number in range(ALERTS)]), now)
+
+
+def _version(number: int, now: datetime) -> IndexedVersion:
+    """Of each project as many, half of either model; from a run that read data."""
+    project, place = number % PROJECTS, number // PROJECTS
+    return IndexedVersion(
+        f"p{project}", f"model{place % 2}", 1 + place // 2, now - timedelta(hours=VERSIONS - number),
+        run_id=f"{project + PROJECTS * place:032x}", aliases=("champion",) if place < 2 else (),
+    )  # fmt: skip
+
+
+def _traffic() -> Traffic:
+    made = Traffic()
+    for place in range(50):
+        made.record(0.001 * (1 + place), failed=place == 7)
+    return made
 
 
 def _run(number: int, now: datetime) -> IndexedRun:
@@ -132,7 +161,16 @@ def _run(number: int, now: datetime) -> IndexedRun:
     return IndexedRun(
         id=f"{number:032x}", project=f"p{number % PROJECTS}", name=f"run-{number}", experiment="experiment",
         status=status, started_at=began, ended_at=began + timedelta(seconds=30), metrics=metrics,
+        data=(_data(number),),
     )  # fmt: skip
+
+
+def _data(number: int) -> DataVersion:
+    """Ten of each project, which its runs read in turns."""
+    kept = number % (10 * PROJECTS)
+    return DataVersion(
+        f"p{number % PROJECTS}", "data/raw", f"{kept:032x}.dir", 10**9, 100, None, False, "/nowhere"
+    )
 
 
 def _alert(number: int) -> Begun:
