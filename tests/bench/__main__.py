@@ -176,10 +176,10 @@ load: read the ratios.
   times that before.
 - **Inference log** (`inference-log`): the store's own writer, a thousand requests a transaction, into the
   embedded Postgres on the same cores; the figures are of slices of two seconds.
-- **What the log costs who asks** (`serving-logging`): the gateway's median over 10 s with `log_share` 1 and 0, six
-  times in turns, the order changing. At 200 requests/s the log takes 50 of them, at 50/s each. Drift reports, which
-  the worker would make of what is logged in a process of low priority, are off. At 200/s the drilling model has these
-  two cores busy, so each ms of work is several of waiting.
+- **What the log costs who asks** (`serving-logging`): the gateway's median over 10 s with `log_share` 1 and
+  0, six times in turns, the order changing. At 200 requests/s the log takes 50 of them, at 50/s each. Drift
+  reports, which the worker would make of what is logged in a process of low priority, are off. At 200/s the
+  drilling model has these two cores busy, so each ms of work is several of waiting.
 - **Index of runs** (`runs-index`): 50 projects with 50,000 runs of ten metrics, five params, five tags, put
   into MLflow's own tables by SQL. Questions are timed in the store, from the query to the runs with all their
   metrics, each twenty times after one that does not count; the figure is of all of them. The peer is MLflow's

@@ -4,11 +4,15 @@
   const sheet = document.getElementById("sheet");
   const body = document.getElementById("sheet-body");
 
-  document.body.addEventListener("htmx:afterSwap", (event) => {
+  // Once htmx knows its forms: earlier, Enter would send one as the browser does.
+  document.body.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target === body && !sheet.open) sheet.showModal();
   });
   sheet.addEventListener("click", (event) => {
     if (event.target === sheet || event.target.closest("[data-close]")) sheet.close();
+  });
+  sheet.addEventListener("submit", (event) => {
+    if (event.target.hasAttribute("hx-post")) event.preventDefault();
   });
   sheet.addEventListener("close", () => body.replaceChildren());
   sheet.addEventListener("htmx:beforeRequest", () => working(true));
