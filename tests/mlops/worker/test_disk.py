@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -45,14 +46,20 @@ def test_artifacts_and_data_count(meter: DiskMeter, store: Store) -> None:
 
 
 def test_it_measures_by_itself_and_outlives_an_outage(meter: DiskMeter, store: Store, monkeypatch) -> None:
+    asked = threading.Event()
+
     def away() -> None:
+        asked.set()
         raise ServiceUnavailable("postgres", "refused")
 
+    monkeypatch.setattr("mlops.worker.disk.EVERY_S", 0.05)
     with monkeypatch.context() as patched:
         patched.setattr(store.projects, "all", away)
         with pytest.raises(ServiceUnavailable):
             meter.look()
-    meter.start()
+        asked.clear()
+        meter.start()
+        assert asked.wait(20), "its thread looks"
     deadline = time.monotonic() + 20
     while not store.projects.disk():
         assert time.monotonic() < deadline
