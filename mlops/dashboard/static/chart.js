@@ -16,26 +16,16 @@
   }
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  // A token is written as light-dark(a, b), which a canvas does not know: an element resolves it.
-  function resolved(name) {
-    const probe = document.createElement("i");
-    probe.className = `tone-${name}`;
-    document.body.append(probe);
-    const found = getComputedStyle(probe).color;
-    probe.remove();
-    return found;
-  }
-
   function options(figure, width) {
     const show = formats[figure.dataset.format];
-    const axis = { stroke: resolved("muted"), grid: { stroke: resolved("line"), width: 1 }, ticks: { stroke: resolved("line"), width: 1 },
+    const axis = { stroke: tone("muted"), grid: { stroke: tone("line"), width: 1 }, ticks: { stroke: tone("line"), width: 1 },
       font: `12px ${colour("--sans")}` };
     return {
       width, height: 140, cursor: { sync: { key: figure.dataset.group }, drag: { x: true, y: false } },
       legend: { live: true }, scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.1] } },
       axes: [{ ...axis, space: 56, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (_, ticks) => ticks.map(show) }],
       series: [{ value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleTimeString()) },
-        { label: "Value", stroke: resolved("accent"), width: 1.5, spanGaps: false,
+        { label: "Value", stroke: tone("accent"), width: 1.5, spanGaps: false,
           points: { size: 4 }, value: (_, value) => (value == null ? "–" : show(value)) }],
     };
   }

@@ -11,16 +11,6 @@
 
   const { axes, number, smoothed, withGaps } = window.curvePoints;
 
-  // A token is written as light-dark(a, b), which a canvas does not know: an element resolves it.
-  function resolved(name) {
-    const probe = document.createElement("i");
-    probe.className = `tone-${name}`;
-    document.body.append(probe);
-    const found = getComputedStyle(probe).color;
-    probe.remove();
-    return found;
-  }
-
   const faint = (colour) => colour.replace("rgb(", "rgba(").replace(")", ", 0.3)");
 
   class Board {
@@ -210,7 +200,7 @@
 
     options(width) {
       const { label, incrs, tick, value } = axes[this.x];
-      const axis = { stroke: resolved("muted"), grid: { stroke: resolved("line"), width: 1 }, ticks: { stroke: resolved("line"), width: 1 },
+      const axis = { stroke: tone("muted"), grid: { stroke: tone("line"), width: 1 }, ticks: { stroke: tone("line"), width: 1 },
         font: `12px ${getComputedStyle(document.documentElement).getPropertyValue("--sans")}` };
       return {
         width, height: 180,
@@ -228,7 +218,7 @@
     }
 
     series(run) {
-      const colour = resolved(run.tone);
+      const colour = tone(run.tone);
       const line = { label: this.runs.length > 1 ? run.name : "Value", width: 1.5, dash: DASHES[run.dash], spanGaps: false, points: { size: 4 }, value: (_, value) => number(value) };
       if (!this.smooth) return [{ ...line, stroke: colour }];
       return [{ ...line, stroke: faint(colour), width: 1 }, { ...line, label: `${line.label}, smoothed`, stroke: colour }];

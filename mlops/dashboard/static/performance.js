@@ -8,15 +8,6 @@
   const show = (value) => (value == null ? "–" : String(+value.toPrecision(4)));
 
   const tokens = getComputedStyle(document.documentElement);
-  function resolved(name) {
-    const probe = document.createElement("i");
-    probe.className = `tone-${name}`;
-    document.body.append(probe);
-    const found = getComputedStyle(probe).color;
-    probe.remove();
-    return found;
-  }
-
   // Hours of a day or two, else days.
   function dates(plot, ticks) {
     const isLong = plot.scales.x.max - plot.scales.x.min > 2 * 86400;
@@ -33,7 +24,7 @@
   }
 
   function series(line, place) {
-    const stroke = resolved(tones[place % tones.length]);
+    const stroke = tone(tones[place % tones.length]);
     const bound = () => ({ width: 0, points: { show: false }, label: "bound" });
     const value = (plot, found, _, at) =>
       found == null ? "–" : show(found) + within(line.low[at], line.high[at], line.requests[at]);
@@ -41,10 +32,10 @@
   }
 
   function options(lines, width) {
-    const axis = { stroke: resolved("muted"), grid: { stroke: resolved("line"), width: 1 },
-      ticks: { stroke: resolved("line"), width: 1 }, font: `12px ${tokens.getPropertyValue("--sans")}` };
+    const axis = { stroke: tone("muted"), grid: { stroke: tone("line"), width: 1 },
+      ticks: { stroke: tone("line"), width: 1 }, font: `12px ${tokens.getPropertyValue("--sans")}` };
     const bands = lines.map((_, place) => {
-      const fill = resolved(tones[place % tones.length]).replace("rgb(", "rgba(").replace(")", ", 0.15)");
+      const fill = tone(tones[place % tones.length]).replace("rgb(", "rgba(").replace(")", ", 0.15)");
       return { series: [3 * place + 3, 3 * place + 2], fill };
     });
     return {

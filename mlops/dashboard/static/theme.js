@@ -6,3 +6,13 @@
     if (chosen) document.documentElement.dataset[name] = chosen;
   }
 })();
+
+// A token's colour for a canvas, which does not know light-dark(a, b): an element resolves it.
+function tone(name) {
+  const probe = document.createElement("i");
+  probe.className = `tone-${name}`;
+  document.body.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
