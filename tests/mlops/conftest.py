@@ -232,12 +232,18 @@ def mlflow_database_url(database_installation: Installation) -> str:
 
 @pytest.fixture
 def mlflow_database(mlflow_database_url: str, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
-    """MLflow's client straight on its database."""
+    """MLflow's client straight on its database.
+
+    Its stores are opened here, once a process: MLflow refuses to open a registry without workspaces
+    where there are models of one already, and tests write such rows.
+    """
     import mlflow
 
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     url = mlflow_database_url.replace("postgresql://", "postgresql+psycopg://")
-    return mlflow.MlflowClient(tracking_uri=url)
+    client = mlflow.MlflowClient(tracking_uri=url)
+    client.search_registered_models(max_results=1)
+    return client
 
 
 @pytest.fixture

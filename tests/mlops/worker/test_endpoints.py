@@ -78,8 +78,7 @@ def move(mlflow_database: mlflow.MlflowClient, mlflow_database_url: str) -> Call
     """Points the alias champion of a model of `alpha` at a version, in MLflow's database."""
 
     def point(model: str, version: int) -> None:
-        # The client's store makes the tables; the rows are those that MLflow writes for a workspace.
-        mlflow_database.search_registered_models(max_results=1)
+        # The client's store has made the tables; the rows are those that MLflow writes for a workspace.
         with psycopg.connect(mlflow_database_url) as connection:
             connection.execute(
                 "INSERT INTO registered_models (name, workspace) VALUES (%s, 'alpha') ON CONFLICT DO NOTHING",

@@ -44,20 +44,14 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def mlflow_url(database_installation: Installation) -> str:
-    return database_installation.database_url("mlflow")
+def client(mlflow_database: mlflow.MlflowClient) -> mlflow.MlflowClient:
+    return mlflow_database
 
 
 @pytest.fixture
-def client(mlflow_url: str, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    return mlflow.MlflowClient(tracking_uri=mlflow_url.replace("postgresql://", "postgresql+psycopg://"))
-
-
-@pytest.fixture
-def experiment(client: mlflow.MlflowClient, mlflow_url: str, store: Store) -> str:
+def experiment(client: mlflow.MlflowClient, mlflow_database_url: str, store: Store) -> str:
     """Of a workspace of its own, which the project `indexed` has: other tests use the default one."""
-    return add_project(client, mlflow_url, store, "indexed")
+    return add_project(client, mlflow_database_url, store, "indexed")
 
 
 def add_project(client: mlflow.MlflowClient, url: str, store: Store, name: str) -> str:
@@ -71,8 +65,8 @@ def add_project(client: mlflow.MlflowClient, url: str, store: Store, name: str) 
 
 
 @pytest.fixture
-def index(store: Store, mlflow_url: str) -> RunIndex:
-    return RunIndex(store, mlflow_url)
+def index(store: Store, mlflow_database_url: str) -> RunIndex:
+    return RunIndex(store, mlflow_database_url)
 
 
 @pytest.fixture
@@ -195,13 +189,13 @@ def test_a_run_is_gone_while_it_is_deleted(
 
 
 def test_a_sweep_finds_what_leaves_no_trace(
-    client: mlflow.MlflowClient, experiment: str, index: RunIndex, store: Store, mlflow_url: str
+    client: mlflow.MlflowClient, experiment: str, index: RunIndex, store: Store, mlflow_database_url: str
 ) -> None:
     kept, purged = (client.create_run(experiment, run_name=name).info.run_id for name in ("kept", "purged"))
     client.set_tag(kept, "stage", "prod")
     index.update()
     client.delete_tag(kept, "stage")
-    with psycopg.connect(mlflow_url) as connection:
+    with psycopg.connect(mlflow_database_url) as connection:
         connection.execute("DELETE FROM tags WHERE run_uuid = %s", (purged,))
         connection.execute("DELETE FROM runs WHERE run_uuid = %s", (purged,))
     index._sweep_due = 0.0
@@ -212,11 +206,15 @@ def test_a_sweep_finds_what_leaves_no_trace(
 
 
 def test_a_project_that_comes_or_goes_takes_its_runs_with_it(
-    client: mlflow.MlflowClient, experiment: str, look: Callable[[], Runs], store: Store, mlflow_url: str
+    client: mlflow.MlflowClient,
+    experiment: str,
+    look: Callable[[], Runs],
+    store: Store,
+    mlflow_database_url: str,
 ) -> None:
     client.create_run(experiment, run_name="mine")
     workspace = store.projects.get("indexed")
-    other = add_project(client, mlflow_url, store, "other")
+    other = add_project(client, mlflow_database_url, store, "other")
     client.create_run(other, run_name="another's")
     store.projects.remove("other")
     assert look().keys() == {"mine"}
@@ -240,13 +238,13 @@ def test_a_round_that_is_cut_short_is_done_by_the_next_worker(
     client: mlflow.MlflowClient,
     experiment: str,
     store: Store,
-    mlflow_url: str,
+    mlflow_database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number in range(5):
         run = client.create_run(experiment, start_time=number + 1, run_name=f"run {number}").info.run_id
         log(client, run, "loss", 0.5, 0.1, 0.3)
-    killed = RunIndex(store, mlflow_url)
+    killed = RunIndex(store, mlflow_database_url)
     put, writes = store.run_index.put, 0
 
     def put_once(found: list[IndexedRun]) -> int:
@@ -262,7 +260,7 @@ def test_a_round_that_is_cut_short_is_done_by_the_next_worker(
             killed.update()
     assert [run.name for run in store.runs.latest("indexed", 9)] == ["run 4", "run 3"], "the newest first"
     assert store.runs.indexed_at() is None
-    RunIndex(store, mlflow_url).update()
+    RunIndex(store, mlflow_database_url).update()
     assert [run.name for run in store.runs.latest("indexed", 9)] == [f"run {n}" for n in (4, 3, 2, 1, 0)]
     assert all(
         run.metrics["loss"] == MetricSummary(0.3, 0.1, 0.5, 2, 2, 3) for run in store.runs.stream(RunQuery())
@@ -339,11 +337,11 @@ def test_another_database_or_an_older_one_is_read_from_its_beginning(
 
 
 def test_what_is_written_while_a_round_reads_is_seen_by_the_next(
-    client: mlflow.MlflowClient, experiment: str, look: Callable[[], Runs], mlflow_url: str
+    client: mlflow.MlflowClient, experiment: str, look: Callable[[], Runs], mlflow_database_url: str
 ) -> None:
     run = client.create_run(experiment, run_name="open").info.run_id
     look()
-    with psycopg.connect(mlflow_url) as early:  # begun before the next round, committed after it
+    with psycopg.connect(mlflow_database_url) as early:  # begun before the next round, committed after it
         early.execute("INSERT INTO tags (run_uuid, key, value) VALUES (%s, 'slow', 'x')", (run,))
         client.set_tag(run, "quick", "y")
         found = look()["open"]
@@ -352,12 +350,12 @@ def test_what_is_written_while_a_round_reads_is_seen_by_the_next(
 
 
 def test_odd_times_and_states_are_taken(
-    client: mlflow.MlflowClient, experiment: str, look: Callable[[], Runs], mlflow_url: str
+    client: mlflow.MlflowClient, experiment: str, look: Callable[[], Runs], mlflow_database_url: str
 ) -> None:
     names = ("far", "before", "none")
     for name, time_ms in zip(names, (2**62, -(2**62), None), strict=True):
         run = client.create_run(experiment, run_name=name).info.run_id
-        with psycopg.connect(mlflow_url) as connection:
+        with psycopg.connect(mlflow_database_url) as connection:
             statement = "UPDATE runs SET start_time = %s, status = 'SCHEDULED' WHERE run_uuid = %s"
             connection.execute(statement, (time_ms, run))
     found = look()
@@ -381,7 +379,7 @@ DEAD = "postgresql://mlops:x@127.0.0.1:1/mlflow"
 
 
 def test_one_of_two_threads_writes_and_the_other_takes_over(
-    client: mlflow.MlflowClient, experiment: str, store: Store, database_url: str, mlflow_url: str
+    client: mlflow.MlflowClient, experiment: str, store: Store, database_url: str, mlflow_database_url: str
 ) -> None:
     rounds: list[str] = []
     inside = threading.Lock()
@@ -400,7 +398,8 @@ def test_one_of_two_threads_writes_and_the_other_takes_over(
                 inside.release()
 
     first, second = (
-        Indexer(Presence(database_url, INDEX_LOCK), Counted(name, store, mlflow_url)) for name in ("a", "b")
+        Indexer(Presence(database_url, INDEX_LOCK), Counted(name, store, mlflow_database_url))
+        for name in ("a", "b")
     )
     first.start()
     until(lambda: "a" in rounds)
@@ -416,7 +415,11 @@ def test_one_of_two_threads_writes_and_the_other_takes_over(
 
 
 def test_a_thread_goes_on_after_a_round_that_failed(
-    experiment: str, store: Store, database_url: str, mlflow_url: str, caplog: pytest.LogCaptureFixture
+    experiment: str,
+    store: Store,
+    database_url: str,
+    mlflow_database_url: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     tried: list[int] = []
 
@@ -425,7 +428,7 @@ def test_a_thread_goes_on_after_a_round_that_failed(
             tried.append(1)
             raise ValueError("odd") if len(tried) == 1 else ServiceUnavailable("postgres", "away")
 
-    indexer = Indexer(Presence(database_url, INDEX_LOCK), Failing(store, mlflow_url))
+    indexer = Indexer(Presence(database_url, INDEX_LOCK), Failing(store, mlflow_database_url))
     indexer.start()
     until(lambda: len(tried) > 2)
     indexer.stop()
@@ -453,19 +456,19 @@ def test_the_index_changes_nothing_of_mlflows(
 
 
 @pytest.fixture
-def register(client: mlflow.MlflowClient, mlflow_url: str, store: Store, experiment: str):
+def register(client: mlflow.MlflowClient, mlflow_database_url: str, store: Store, experiment: str):
     """Makes a version of a model in the workspace of `indexed`, in the database that MLflow made."""
     (project,) = (each for each in store.projects.all() if each.project_name == "indexed")
 
     def make(model: str, run_id: str = "", source: str = "mlflow-artifacts:/x", **tags: str) -> int:
         # MLflow's client without a server is in the default workspace alone: it writes there, and all moves.
-        with psycopg.connect(mlflow_url) as connection:
+        with psycopg.connect(mlflow_database_url) as connection:
             move = "UPDATE registered_models SET workspace = %s WHERE name = %s AND workspace = %s"
             known = connection.execute(move, ("default", model, project.namespace)).rowcount
         if not known:
             client.create_registered_model(model)
         made = client.create_model_version(model, source, run_id or None, tags=tags)
-        with psycopg.connect(mlflow_url) as connection:
+        with psycopg.connect(mlflow_database_url) as connection:
             connection.execute(move, (project.namespace, model, "default"))
         return int(made.version)
 
@@ -473,7 +476,12 @@ def register(client: mlflow.MlflowClient, mlflow_url: str, store: Store, experim
 
 
 def test_model_versions_appear_with_aliases_tags_and_places(
-    client: mlflow.MlflowClient, mlflow_url: str, experiment: str, index: RunIndex, store: Store, register
+    client: mlflow.MlflowClient,
+    mlflow_database_url: str,
+    experiment: str,
+    index: RunIndex,
+    store: Store,
+    register,
 ) -> None:
     run = client.create_run(experiment, run_name="made it").info
     logged = client.create_logged_model(experiment, name="m", source_run_id=run.run_id)
@@ -481,7 +489,7 @@ def test_model_versions_appear_with_aliases_tags_and_places(
     model = f"depth {uuid.uuid4().hex[:6]}"
     register(model, flavor="onnx", long="x" * 501)
     register(model, run.run_id)
-    with psycopg.connect(mlflow_url) as connection:
+    with psycopg.connect(mlflow_database_url) as connection:
         connection.execute(
             "UPDATE model_versions SET source = %s WHERE name = %s AND version = 2",
             [f"models:/{logged.model_id}", model],
@@ -493,7 +501,7 @@ def test_model_versions_appear_with_aliases_tags_and_places(
     assert (first.run_id, first.location, first.run_location) == ("", "mlflow-artifacts:/x", "")
     assert (second.run_id, second.run_location) == (run.run_id, run.artifact_uri)
     assert second.location == logged.artifact_location
-    with psycopg.connect(mlflow_url) as connection:
+    with psycopg.connect(mlflow_database_url) as connection:
         connection.execute(
             "INSERT INTO registered_model_aliases (alias, version, name, workspace)"
             " SELECT 'champion', 2, name, workspace FROM registered_models WHERE name = %s",
@@ -505,18 +513,18 @@ def test_model_versions_appear_with_aliases_tags_and_places(
 
 
 def test_model_versions_that_go_leave_the_index(
-    mlflow_url: str, index: RunIndex, store: Store, register
+    mlflow_database_url: str, index: RunIndex, store: Store, register
 ) -> None:
     model = f"wear {uuid.uuid4().hex[:6]}"
     register(model, source="mlflow-artifacts:/1")
     register(model, source="mlflow-artifacts:/2")
     index.update()
     gone = "UPDATE model_versions SET current_stage = 'Deleted_Internal' WHERE name = %s AND version = 1"
-    with psycopg.connect(mlflow_url) as connection:
+    with psycopg.connect(mlflow_database_url) as connection:
         connection.execute(gone, [model])
     assert index.update() == 1
     assert [each.version for each in store.model_versions.of_model("indexed", model, 10)] == [2]
-    with psycopg.connect(mlflow_url) as connection:
+    with psycopg.connect(mlflow_database_url) as connection:
         connection.execute("DELETE FROM model_versions WHERE name = %s", [model])
     assert index.update() == 1
     assert store.model_versions.heads("indexed") == []
