@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from drilling.depth_grid import grid_of
-from drilling.errors import DrillingError
+from drilling.errors import DrillingError, LogUnreadable
 from drilling.labeling import estimate_keypoints
 from drilling.labeling.hole_features import hole_features
 from drilling.phases import phases
@@ -81,6 +81,12 @@ def test_everything_answers_or_refuses_by_name(log: SetitecLog, change: str) -> 
     points = found.as_array()
     assert (np.diff(points[np.isfinite(points)]) > 0).all()
     assert np.isfinite(points).any() or found.reasons
+
+
+def test_positions_deeper_than_any_machine_are_refused_before_they_fill_memory(log: SetitecLog) -> None:
+    far = dataclasses.replace(log, signals=CHANGES["a kilometre"](log.signals, np.random.default_rng(0)))
+    with pytest.raises(LogUnreadable, match=r"its positions reach over \d{5,} mm, .* deeper than a metre"):
+        grid_of(far)
 
 
 def test_a_single_row_that_leaps_hides_nothing(log: SetitecLog) -> None:

@@ -20,6 +20,8 @@ CHANNELS = ("torque_p0_l0", "net_thrust", "log_feed", "step_change")
 """Total torque (A), net thrust (A), ln(1 + mm/s), and the share of a cell's rows after a step change."""
 
 _LEAST_ROWS, _LEAST_CELLS = 16, 16
+_MOST_CELLS = 50_000
+"""A metre, several times the stroke of a drilling unit: a position in other units must not fill memory."""
 
 Floats = NDArray[np.float32]
 
@@ -44,7 +46,8 @@ class HoleWindows:
 def grid_of(log: SetitecLog, *, file_name: str | None = None) -> FeatureTable:
     """A hole's features on the grid: a row for each cell, unscaled; `index` is each cell's first sample.
 
-    Raises LogUnreadable where too few rows cut new material, or they reach no deeper than 0.3 mm.
+    Raises LogUnreadable where too few rows cut new material, they reach no deeper than 0.3 mm, or they reach
+    deeper than a metre.
     """
     table = feature_table(log, file_name=file_name)
     position = table.position_mm
@@ -54,6 +57,11 @@ def grid_of(log: SetitecLog, *, file_name: str | None = None) -> FeatureTable:
     cell = np.floor(position / SPACING_MM).astype(np.int64)
     if cell.size < _LEAST_ROWS or cell[-1] - cell[0] + 1 < _LEAST_CELLS:
         raise LogUnreadable(log.source, "too few samples go deeper than the one before")
+    if cell[-1] - cell[0] >= _MOST_CELLS:
+        deep = position[-1] - position[0]
+        raise LogUnreadable(
+            log.source, f"its positions reach over {deep:.0f} mm, and no drilling unit goes deeper than a metre"
+        )
     first, cell = cell[0], cell - cell[0]
     cells = np.arange(cell[-1] + 1)
     count = np.bincount(cell)
