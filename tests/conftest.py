@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import time
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(fixture))
                 break
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of every later collection of garbage: a fifth of a gateway test's time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
