@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from mlops.dashboard.parts import Part, Parts
 from mlops.dashboard.rendering import Templates
+from mlops.dashboard.single_flight import SingleFlight
 from mlops.durations import read_duration
 from mlops.errors import Forbidden, InvalidInput, ProjectNotFound
 from mlops.platform import Platform
@@ -129,6 +130,7 @@ class Frame:
         self.platform = platform
         self._templates = templates
         self._parts = Parts()
+        self._rendering: SingleFlight[HTMLResponse] = SingleFlight()
         self._rail: list[Page] = []
 
     def add(self, page: Page) -> Page:
@@ -137,16 +139,16 @@ class Frame:
             self._rail.append(page)
         return page
 
-    async def show(self, request: Request, page: Page, **values: Any) -> HTMLResponse:
-        """The page, or the one region that is asked for. Raises `Forbidden` for a project out of reach,
-        `ProjectNotFound`, and `InvalidInput` for a field of the URL that cannot be taken."""
+    async def show(self, request: Request, page: Page, **values: Any) -> Response:
+        """The page, or the one region that is asked for: 204 where it still is what the asker has. Raises
+        `Forbidden` for a project out of reach, `ProjectNotFound`, and `InvalidInput` for a field of the URL
+        that cannot be taken."""
         view = await self.view(request, page)
         asked = request.headers.get("hx-target", "")
         if asked in page.regions:
             if page.regions[asked].for_admins and view.principal.project is not None:
                 raise Forbidden(f"see the region {asked!r}")
-            parts = {asked: await self._read(view, asked)}
-            return await self._render(request, view, asked, parts | values)
+            return await self._region(request, view, asked, values)
         wanted = [
             name
             for name, region in page.regions.items()
@@ -206,6 +208,19 @@ class Frame:
             "names", lambda: [each.project_name for each in self.platform.projects()]
         )
         return tuple(name for name in known.value or () if principal.may_use(name))
+
+    async def _region(self, request: Request, view: View, asked: str, values: Mapping[str, Any]) -> Response:
+        part = await self._read(view, asked)
+        if request.headers.get("x-region-version") == part.version:
+            return Response(status_code=204)
+        # One event has every open page ask for the same at once: it is rendered for the first of them.
+        key = (str(request.url), request.headers.get("accept-encoding"), asked, part.version, view.principal)
+        rendering = self._rendering.join(
+            (*key, bool(view.csrf)), lambda: self._render(request, view, asked, {asked: part, **values})
+        )
+        await asyncio.wait([rendering])
+        made = rendering.result()
+        return Response(made.body, made.status_code, dict(made.headers))
 
     async def _read(self, view: View, name: str) -> Part:
         scope, region = view.scope, view.page.regions[name]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from mlops.dashboard.single_flight import SingleFlight
 from mlops.errors import InvalidInput, InvalidName, MLOpsError, NotFound
 
 PATIENCE_S = 1.0
@@ -48,25 +49,16 @@ class Parts:
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
         self._known: OrderedDict[Hashable, Part] = OrderedDict()
-        self._asking: dict[Hashable, asyncio.Task[Part]] = {}
+        self._asking: SingleFlight[Part] = SingleFlight()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dashboard")
 
     async def read(self, key: Hashable, source: Callable[[], Any]) -> Part:
         """What `source` tells now. It may raise `MLOpsError` or `OSError`, and be slow: then the part has the
         last values of that key. `NotFound`, `InvalidInput` and `InvalidName` are the asker's affair, and
         raised."""
-        asking = self._asking.get(key)
-        if asking is None:
-            asking = asyncio.create_task(self._ask(key, source))
-            self._asking[key] = asking
-            asking.add_done_callback(lambda asked: self._asked(key, asked))
+        asking = self._asking.join(key, lambda: self._ask(key, source))
         done, _ = await asyncio.wait([asking], timeout=self._patience_s)
         return asking.result() if done else self._away(key, "its source is slow to answer", _REMEDY)
-
-    def _asked(self, key: Hashable, asked: asyncio.Task[Part]) -> None:
-        self._asking.pop(key, None)
-        if not asked.cancelled():
-            asked.exception()  # looked at, also where nobody waits for it any more
 
     async def _ask(self, key: Hashable, source: Callable[[], Any]) -> Part:
         try:

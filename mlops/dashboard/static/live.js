@@ -55,6 +55,11 @@
       || (!selection.isCollapsed && region.contains(selection.anchorNode));
   }
 
+  // What a region has already need not be sent again.
+  document.body.addEventListener("htmx:configRequest", ({ detail }) => {
+    if (detail.elt === detail.target && detail.elt.dataset.version) detail.headers["X-Region-Version"] = detail.elt.dataset.version;
+  });
+
   // Fields that are empty stay out of addresses.
   document.body.addEventListener("htmx:configRequest", (event) => {
     const { verb, formData } = event.detail;
@@ -71,8 +76,7 @@
     const fresh = new DOMParser().parseFromString(event.detail.serverResponse, "text/html").querySelector("section");
     if (!fresh) return;
     const asked = event.detail.requestConfig.elt !== region; // by a filter, not by an event
-    if (!asked && fresh.dataset.version === region.dataset.version) event.detail.shouldSwap = false;
-    else if (!asked && isInUse(region)) {
+    if (!asked && isInUse(region)) {
       event.detail.shouldSwap = false;
       putOff.set(region.id, true);
     } else if (!asked) {

@@ -42,12 +42,13 @@ def browse(platform: Platform) -> Iterator[Callable[..., object]]:
             *,
             method: str = "GET",
             region: str = "",
+            version: str = "",
             csrf: str = CSRF,
             form: dict[str, str] | None = None,
             follow: bool = True,
         ):
             caller.update(principal=principal, csrf=csrf)
-            headers = {"HX-Target": region} if region else {}
+            headers = {"HX-Target": region, "X-Region-Version": version} if region else {}
             return client.request(method, path, headers=headers, data=form, follow_redirects=follow)
 
         yield ask

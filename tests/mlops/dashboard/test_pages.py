@@ -70,6 +70,19 @@ def test_what_needs_somebody_comes_first(page, add_project, add_run, begin) -> N
     assert order == ["gamma", "delta", "beta", "alpha"]
 
 
+def test_a_region_that_the_browser_has_is_not_sent_again(browse, add_project, serve) -> None:
+    add_project("alpha")
+    first = browse("/", region="deployments")
+    (version,) = re.findall(r'data-version="(\w+)"', first.text)
+    again = browse("/", region="deployments", version=version)
+    assert (again.status_code, again.content) == (204, b"")
+    serve("alpha", "depth", "http://127.0.0.1:1")
+    changed = browse("/", region="deployments", version=version)
+    assert changed.status_code == 200
+    assert version not in changed.text
+    assert "depth" in changed.text
+
+
 def test_a_region_is_given_alone(page, add_project) -> None:
     add_project("alpha")
     shown = page("/?project=alpha", region="deployments")
