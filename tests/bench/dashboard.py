@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +61,7 @@ def run(quick: bool) -> Iterator[Result]:
                 taken = [_milliseconds(client, page) for _ in range(rounds)]
                 yield Measure(f"page {page}, server's p95: {what}", "ms", [_p95(taken)], PAGE_MS)
             yield from _streams(client, process)
+            yield from _watchers(installation, store, process)
         store.close()
 
 
@@ -73,6 +78,45 @@ def _streams(client: httpx.Client, process: psutil.Process) -> Iterator[Result]:
         more = (process.memory_info().rss - before) / 1e6
     yield Measure(f"{STREAMS} open streams, the gateway's share of a core", "", [share], SHARE)
     yield Measure(f"{STREAMS} open streams, memory besides", "MB", [max(more, 0.0)], MORE_MB)
+
+
+def _watchers(installation: Installation, store: Store, process: psutil.Process) -> Iterator[Result]:
+    """Pages of Runs that are looked at while a run logs once a second: each reads its table again."""
+    ended, read = threading.Event(), [0] * STREAMS
+    watching = [
+        threading.Thread(target=_watch, args=(installation, ended, read, place)) for place in range(STREAMS)
+    ]
+    for each in watching:
+        each.start()
+    time.sleep(2)
+    read[:], began = [0] * STREAMS, process.cpu_times()
+    for number in range(int(WATCHED_S)):
+        store.run_index.put([replace(_run(0, datetime.now(UTC)), name=f"logs {number}")])
+        time.sleep(1)
+    spent = process.cpu_times()
+    ended.set()
+    store.run_index.put([_run(0, datetime.now(UTC))])  # an event more, that each sees the end
+    for each in watching:
+        each.join(30)
+    share = (spent.user + spent.system - began.user - began.system) / WATCHED_S
+    what = f"{STREAMS} open pages of Runs while a run logs each second"
+    yield Measure(f"{what}, the gateway's share of a core", "", [share], SHARE)
+    yield Measure(f"{what}, readings of the table by each", "", [float(count) for count in read])
+
+
+def _watch(installation: Installation, ended: threading.Event, read: list[int], place: int) -> None:
+    """What a browser does that shows Runs."""
+    with _client(installation) as client, client.stream("GET", "/events") as events:
+        version = ""
+        for line in events.iter_lines():
+            if ended.is_set():
+                return
+            if line.startswith("data:") and "runs" in json.loads(line[5:]):
+                headers = {"HX-Target": "runs", "X-Region-Version": version}
+                answer = client.get("/runs", headers=headers).raise_for_status()
+                if found := re.search(r'data-version="(\w+)"', answer.text):
+                    version = found[1]
+                read[place] += 1
 
 
 def _milliseconds(client: httpx.Client, page: str) -> float:
