@@ -13,30 +13,46 @@ from pathlib import Path
 import pytest
 
 from drilling.config import TrainingConfig
-from drilling.errors import TrainingPaused
+from drilling.errors import FoldTooSmall, TrainingPaused
 from drilling.parallel import each
+from drilling.synthetic import write_folder
 from drilling.training import IntegratedTrainingPipeline
 from drilling.training_work import TrainingOutcome
 from mlops.hardware.base import ThermalState
 from mlops.hardware.thermal import ScriptedThermal
-from tests.drilling.conftest import RecordingClient
+from tests.drilling.conftest import SEED, RecordingClient
 
 # One process shares the training that runs to its end.
 pytestmark = pytest.mark.xdist_group("folding")
 
+HOLES = 24
 CONFIG = TrainingConfig(
-    epochs=2, batch=8, folds=3, few_folds=0, pretraining_epochs=0, layers=1, d_model=8, head_channels=8,
+    epochs=2, batch=8, folds=2, few_folds=0, pretraining_epochs=0, layers=1, d_model=8, head_channels=8,
     head_layers=2, cnn_channels=8,
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
+def few_holes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("few")
+    write_folder(folder, holes=HOLES, seed=SEED, progress=False)
+    return folder
+
+
+@pytest.fixture
+def client(tmp_path: Path, few_holes: Path) -> RecordingClient:
+    """A recording client of the few holes."""
+    shutil.copytree(few_holes, tmp_path / "data" / "raw")
+    return RecordingClient(tmp_path)
+
+
+@pytest.fixture(scope="module")
 def whole(
-    tmp_path_factory: pytest.TempPathFactory, synthetic_folder: Path
+    tmp_path_factory: pytest.TempPathFactory, few_holes: Path
 ) -> tuple[RecordingClient, TrainingOutcome]:
     """A training that was never stopped, and its client."""
     root = tmp_path_factory.mktemp("whole")
-    shutil.copytree(synthetic_folder, root / "data" / "raw")
+    shutil.copytree(few_holes, root / "data" / "raw")
     client = RecordingClient(root)
     return client, trained(client)
 
@@ -50,11 +66,11 @@ def trained(client: RecordingClient, config: TrainingConfig = CONFIG) -> Trainin
 def test_every_fold_is_a_run_below_one_and_all_is_reported(whole) -> None:
     client, outcome = whole
     names = [name for kind, name in client.calls if kind == "start_run"]
-    assert names == ["keypoints-40-holes", "fold-00", "fold-01", "fold-02"]
+    assert names == ["keypoints-24-holes", "fold-00", "fold-01"]
     assert outcome.run.id == "r1"
     methods = {"mixer", "cnn", "trees", "gradient", "threshold", "combined"}
     assert set(outcome.summary["methods"]) == methods
-    assert outcome.summary["ensemble"]["members"] == 3
+    assert outcome.summary["ensemble"]["members"] == 2
     assert {"keypoints", "keypoints-ensemble"} == {name for name, _ in client.aliases}
     assert {"report/report.md", "report/out_of_fold.parquet", "figures/reliability.png"} <= set(
         client.artifacts
@@ -64,7 +80,7 @@ def test_every_fold_is_a_run_below_one_and_all_is_reported(whole) -> None:
 
 
 def test_a_killed_run_goes_on_in_the_same_run_to_the_same_figures(client, whole, monkeypatch) -> None:
-    fits = count_fits(monkeypatch, stop_at=4)
+    fits = count_fits(monkeypatch, stop_at=3)
     with pytest.raises(KeyboardInterrupt):
         trained(client)
     begun = len(fits)
@@ -73,7 +89,7 @@ def test_a_killed_run_goes_on_in_the_same_run_to_the_same_figures(client, whole,
     fits = count_fits(monkeypatch)
     resumed = trained(client)
     assert resumed.run.id == "r1", "the run that was stopped, not a new one"
-    assert len(fits) == 7 - (begun - 1), "three networks and three CNNs and the final one, less those done"
+    assert len(fits) == 5 - (begun - 1), "two networks and two CNNs and the final one, less those done"
     _, unstopped = whole
     assert resumed.summary["methods"] == unstopped.summary["methods"]
     assert resumed.errors == unstopped.errors
@@ -110,7 +126,7 @@ def test_heat_pauses_and_the_next_call_goes_on(client) -> None:
 def test_another_training_does_not_go_on_with_this_one(client) -> None:
     client.thermal_states = ScriptedThermal([ThermalState.CRITICAL])
     assert count_runs(client, lambda: trained(client)) == 1
-    assert count_runs(client, lambda: trained(client, replace(CONFIG, seed=8))) == 1
+    assert count_runs(client, lambda: trained(client, replace(CONFIG, seed=10))) == 1
     assert count_runs(client, lambda: trained(client)) == 0
 
 
@@ -121,6 +137,15 @@ def count_runs(client: RecordingClient, train: Callable[[], object]) -> int:
     with pytest.raises(TrainingPaused):
         train()
     return client._runs - before
+
+
+def test_a_fold_that_the_gate_leaves_nothing_is_refused_before_a_run_begins(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data" / "raw", holes=20, seed=SEED, progress=False)
+    client = RecordingClient(tmp_path)
+    with pytest.raises(FoldTooSmall, match="fold 0 has no hole to validate on") as caught:
+        trained(client)
+    assert "another number of folds" in caught.value.remedy
+    assert client._runs == 0
 
 
 def test_items_come_with_their_outcomes_and_errors_come_through() -> None:

@@ -6,7 +6,7 @@ on where it was. Holes of the gate are answered for, never trained on.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +19,10 @@ from drilling.alternatives import BoostedTrees
 from drilling.answers import Answers
 from drilling.config import TrainingConfig
 from drilling.depth_grid import hole_windows
+from drilling.errors import FoldTooSmall
 from drilling.examples import Examples
 from drilling.fitting import OnEpoch, fit, predict
-from drilling.fold_plan import FoldPlan
+from drilling.fold_plan import FoldPlan, FoldSplit
 from drilling.model import KeypointModel
 from drilling.scaling import FeatureScaler
 from drilling.windows import FeatureTable
@@ -41,6 +42,16 @@ class FoldData:
     labels_mm: Floats
     plan: FoldPlan
     gate: NDArray[np.bool_]
+
+    def split(self, fold: int, validation_share: float) -> FoldSplit:
+        """A fold's holes without those of the gate to learn from. Raises FoldTooSmall where no hole is left
+        to train or to validate on."""
+        split = self.plan.split(fold, validation_share)
+        train, validation = (part[~self.gate[part]] for part in (split.train, split.validation))
+        for name, part in (("train", train), ("validate", validation)):
+            if not part.size:
+                raise FoldTooSmall(fold, name)
+        return replace(split, train=train, validation=validation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +103,8 @@ def run_fold(
     if stored.is_file():
         return load_outcome(stored)
     began = time.perf_counter()
-    split = data.plan.split(task.fold, config.validation_share)
-    train, validation = (part[~data.gate[part]] for part in (split.train, split.validation))
+    split = data.split(task.fold, config.validation_share)
+    train, validation = split.train, split.validation
     if task.holes is not None:
         train = np.sort(np.random.default_rng([config.seed, task.fold]).permutation(train)[: task.holes])
     if task.method == "trees":

@@ -60,7 +60,8 @@ def grid_of(log: SetitecLog, *, file_name: str | None = None) -> FeatureTable:
     if cell[-1] - cell[0] >= _MOST_CELLS:
         deep = position[-1] - position[0]
         raise LogUnreadable(
-            log.source, f"its positions reach over {deep:.0f} mm, and no drilling unit goes deeper than a metre"
+            log.source,
+            f"its positions reach over {deep:.0f} mm, and no drilling unit goes deeper than a metre",
         )
     first, cell = cell[0], cell - cell[0]
     cells = np.arange(cell[-1] + 1)

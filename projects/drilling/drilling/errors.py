@@ -75,6 +75,18 @@ class TooFewHoles(DrillingError):
         )
 
 
+class FoldTooSmall(DrillingError):
+    """A fold whose holes to learn from all belong to the gate."""
+
+    def __init__(self, fold: int, use: str) -> None:
+        super().__init__(
+            f"fold {fold} has no hole to {use} on: the gate keeps those that it would have",
+            remedy="Give holes of more campaigns, or another number of folds (`folds` in params.yaml).",
+            fold=fold,
+            use=use,
+        )
+
+
 class InvalidConfig(DrillingError):
     """A parameter that cannot be used; `source` is the file or the object it stands in."""
 

@@ -55,9 +55,9 @@ class IntegratedTrainingPipeline:
     def train(self, data_version: DataVersion, experiment_name: str | None = None) -> TrainingOutcome:
         """Train, log and register.
 
-        Raises NoLogs, TooFewHoles or FoldsMismatch before a run begins; TrainingPaused or KeyboardInterrupt
-        leave checkpoints from which the next call goes on, in the same run; ParityError ends the run
-        as failed.
+        Raises NoLogs, TooFewHoles, FoldTooSmall or FoldsMismatch before a run begins; TrainingPaused or
+        KeyboardInterrupt leave checkpoints from which the next call goes on, in the same run; ParityError
+        ends the run as failed.
         """
         began = time.perf_counter()
         folder = Path(self._client.project.root) / data_version.path
@@ -90,7 +90,10 @@ class IntegratedTrainingPipeline:
         groups = [hole.groups for hole in dataset.holes]
         gate = gate_holes(groups, names, self._config.held_out_share)
         plan = self._plan(groups, names)
-        return FoldData([hole.grid for hole in dataset.holes], names, dataset.labels_mm, plan, gate)
+        data = FoldData([hole.grid for hole in dataset.holes], names, dataset.labels_mm, plan, gate)
+        for fold in plan.folds:
+            data.split(fold.number, self._config.validation_share)
+        return data
 
     def _plan(self, groups: list[tuple[str, str, str]], names: list[str]) -> FoldPlan:
         if self._folds is not None:

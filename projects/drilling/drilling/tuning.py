@@ -149,7 +149,7 @@ def objective(trial: optuna.Trial, *, data: FoldData, config: TrainingConfig) ->
     chosen = suggested(trial, config)
     errors: list[float] = []
     for number in range(_USED):
-        split = data.plan.split(number, 0.2)
+        split = data.split(number, 0.2)
 
         def told(epoch: int, figures: dict[str, float], earlier: tuple[float, ...] = tuple(errors)) -> None:
             if earlier:
