@@ -62,6 +62,7 @@ from mlops.traces import Traces
 from mlops.tracking.curves import MetricCurves
 from mlops.tracking.rest import Rest
 from mlops.tracking.results import MetricHistory
+from mlops.tracking.run_changes import RunChanges
 from mlops.tracking.run_desk import RunDesk
 from mlops.tracking.run_facts import RunFacts
 from mlops.tracking.run_files import RunFiles
@@ -134,6 +135,7 @@ class Platform:
         self.fleet = Fleet(store)
         self.views = ViewDesk(store)
         self.run_facts = RunFacts(store, self.runs, curves, run_files, journals)
+        self.run_changes = RunChanges(store, self.runs, run_files.rest_of if run_files else None)
         self.evidently = evidently
         self.performance = PerformanceDesk(store)
         self.models = ModelDesk(store, addresses.gateway, files)

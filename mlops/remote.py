@@ -163,6 +163,10 @@ class Gateway:
         """Have the index of runs read from MLflow again; returns when that was asked."""
         return datetime.fromisoformat(self.request("POST", "/api/runs/rebuild")["asked_at"])
 
+    def restore_runs(self, runs: Sequence[str]) -> dict[str, Any]:
+        """Bring archived runs back, each given as `project/id`; returns what `changed` and `failed`."""
+        return dict(self.request("POST", "/api/runs/restore", {"runs": list(runs)}))
+
     def inferences(
         self, project: str, model: str, count: int, since: datetime | None = None
     ) -> list[Inference]:

@@ -34,18 +34,26 @@ def runs(
         list[str] | None, typer.Option(help="As loss<0.1, or accuracy.max>=0.9; may be repeated.")
     ] = None,
     sort: Annotated[
-        str, typer.Option(help="started, or metric:NAME, with .min or .max; a - before it turns it round.")
-    ] = "-started",
+        list[str] | None,
+        typer.Option(
+            help="started, or metric:NAME, with .min or .max; a - before it turns it round. Up to three, the"
+            " first counts most. Newest first unless given."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many.")] = 20,
     as_csv: Annotated[bool, typer.Option("--csv", help="All of them, as CSV.")] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Show none; have all read from MLflow again.")
     ] = False,
+    restore: Annotated[
+        list[str] | None,
+        typer.Option(help="Show none; bring an archived one back, given as project/id. May be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List runs over all projects, those that were logged by plain MLflow as well, newest first.
 
-    Sorted by a metric, there are the runs that have a number there, and no others.
+    Sorted by a metric first, there are the runs that have a number there, and no others.
 
     Example: efficientai-toolkit mlops:runs --state running
 
@@ -63,9 +71,13 @@ def runs(
         said = "All runs are read again; what is there stays until then."
         emit({"asked_at": asked}, as_json, said)
         return
+    if restore:
+        outcome = gateway.restore_runs(restore)
+        emit(outcome, as_json, "\n".join(_became(outcome)))
+        return
     wanted: dict[str, Any] = {
         "project": project or [], "state": state or [], "since": since, "until": until, "tag": tag or [],
-        "param": param or [], "metric": metric or [], "text": text, "sort": sort,
+        "param": param or [], "metric": metric or [], "text": text, "sort": sort or ["-started"],
     }  # fmt: skip
     query = RunQuery.of(**wanted, limit=count)
     if as_csv:
@@ -77,8 +89,13 @@ def runs(
     if as_json:
         emit(page, True, "")
         return
-    order, ranges = query.sort, query.metrics
-    _show(page, [(order.metric, order.of.value), *((each.key, each.of.value) for each in ranges)])
+    sorted_by = [(each.metric, each.of.value) for each in query.order]
+    _show(page, [*sorted_by, *((each.key, each.of.value) for each in query.metrics)])
+
+
+def _became(outcome: Mapping[str, Any]) -> list[str]:
+    told = [f"{run} is back, and listed within seconds." for run in outcome["changed"]]
+    return told + [harmless(f"{each['run']} stays archived: {each['reason']}") for each in outcome["failed"]]
 
 
 def _show(page: Mapping[str, Any], asked: Sequence[tuple[str, str]]) -> None:

@@ -9,14 +9,17 @@ from enum import StrEnum
 from mlops.dashboard.formats import duration, number
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_query import Of, RunSort, read_summary, write_summary
+from mlops.store.sparks import Spark
 from mlops.tracking.run_desk import RunNames
 
 USUAL = "usual"
 """As a column: those that are shown unless others are chosen."""
 OWN = "system/"
 """Metrics that begin so are readings of the machine."""
+_LEAST_VALUES = 2
+"""Of a line."""
 _METRICS, _PARAMS = 4, 3
-"""Of a project that are shown unless others are chosen."""
+"""Of a project that are shown unless others are chosen; the first metric's trend is one of them."""
 
 
 class Kind(StrEnum):
@@ -28,7 +31,13 @@ class Kind(StrEnum):
     FACT = "fact"
 
 
-FACTS = {"primary": "Primary metric", "took": "Took", "user": "User", "experiment": "Experiment"}
+FACTS = {
+    "primary": "Primary metric",
+    "trend": "Trend",
+    "took": "Took",
+    "user": "User",
+    "experiment": "Experiment",
+}
 """What is known of every run, with its heading."""
 
 
@@ -42,6 +51,8 @@ class Cell:
     """On hover."""
     note: str = ""
     """Beside it."""
+    line: tuple[float, ...] = ()
+    """Drawn in place of the text, which says what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +96,8 @@ class Column:
             return None
         return RunSort(self.name, self.of, descending=self.of is not Of.MIN)
 
-    def cell(self, run: IndexedRun, primary: Mapping[str, str]) -> Cell:
-        """Of a run; `primary` names the first metric of each project."""
+    def cell(self, run: IndexedRun, primary: Mapping[str, str], spark: Spark | None = None) -> Cell:
+        """Of a run; `primary` names the first metric of each project, `spark` is the run's course of it."""
         if self.kind is Kind.METRIC:
             return _metric(run, self.name, self.of)
         if self.kind is Kind.PARAM:
@@ -97,9 +108,14 @@ class Column:
             name = primary.get(run.project, "")
             found = _metric(run, name, Of.LAST)
             return replace(found, note=name) if found.text else found
+        if self.name == "trend":
+            return _trend(spark, primary.get(run.project, ""))
         if self.name == "took":
             return Cell(duration((run.ended_at - run.started_at).total_seconds()) if run.ended_at else "")
         return Cell(run.user if self.name == "user" else run.experiment)
+
+
+TREND = Column(Kind.FACT, "trend")
 
 
 def _metric(run: IndexedRun, key: str, of: Of) -> Cell:
@@ -111,6 +127,13 @@ def _metric(run: IndexedRun, key: str, of: Of) -> Cell:
         f" greatest {number(found.max)}, {found.points} values"
     )
     return Cell(number(getattr(found, of.value)), more)
+
+
+def _trend(spark: Spark | None, primary: str) -> Cell:
+    values = spark.values() if spark is not None and spark.key == primary else []
+    if len(values) < _LEAST_VALUES:
+        return Cell()
+    return Cell(f"{primary}, {number(min(values))} to {number(max(values))}", line=tuple(values))
 
 
 def chosen_columns(named: Iterable[str], usual: tuple[Column, ...]) -> tuple[Column, ...]:
@@ -126,12 +149,15 @@ def usual_columns(names: RunNames, primary: str | None) -> tuple[Column, ...]:
     """Those of a project whose first metric is `primary` ("" for none), or of all projects (None)."""
     facts = [Column(Kind.FACT, name) for name in ("took", "user")]
     if primary is None:
-        return (Column(Kind.FACT, "primary"), *facts)
+        return (Column(Kind.FACT, "primary"), TREND, *facts)
     metrics = sorted(
         (name for name in names.metrics if not name.startswith(OWN)), key=lambda name: (name != primary, name)
     )
+    columns = [Column(Kind.METRIC, name) for name in metrics]
+    if primary in metrics:
+        columns.insert(1, TREND)
     return (
-        *(Column(Kind.METRIC, name) for name in metrics[:_METRICS]),
+        *columns[:_METRICS],
         *(Column(Kind.PARAM, name) for name in names.params[:_PARAMS]),
         *facts,
     )

@@ -10,14 +10,24 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from mlops.dashboard.columns import Cell, Column, Kind, chosen_columns, offered_columns, usual_columns
+from mlops.dashboard.columns import (
+    TREND,
+    Cell,
+    Column,
+    Kind,
+    chosen_columns,
+    offered_columns,
+    usual_columns,
+)
 from mlops.dashboard.frame import Frame, Page, Region, Scope
+from mlops.dashboard.run_changes import run_change_routes
 from mlops.dashboard.views import query_of, view_routes, view_url
 from mlops.errors import InvalidInput
 from mlops.platform import Platform
 from mlops.store.indexed_runs import IndexedRun
-from mlops.store.run_query import Of, RunQuery, RunSort
+from mlops.store.run_query import MOST_SORTS, Of, RunQuery, RunSort
 from mlops.store.run_views import RunView
+from mlops.store.sparks import Spark
 from mlops.tracking.run_desk import RunNames
 from mlops.tracking.view_desk import FIELDS
 
@@ -36,10 +46,16 @@ class Heading:
     words: str
     note: str = ""
     """Which of a metric's values it has, if not the last."""
+    column: str = ""
+    """As a URL names it; empty for those that are always there."""
     sort: str = ""
     """The order that a click asks for; empty where there is none."""
+    then: tuple[str, ...] = ()
+    """The order that a click with shift asks for."""
     order: str = ""
     """`ascending` or `descending` where the table is in its order."""
+    place: int = 0
+    """Of it among the keys of the table's order, from 1."""
     is_numeric: bool = False
 
 
@@ -67,6 +83,8 @@ class Table:
     """Cursor of the page that follows; None after the last."""
     sorted_by: str = ""
     """The metric that a run must have to be here; empty where the order is that of their starts."""
+    keys: int = 1
+    """Of the order."""
     behind: datetime | None = None
     """As of when the index is, where that is long ago."""
     problem: str = ""
@@ -86,12 +104,15 @@ def runs_page(platform: Platform) -> Page:
         columns = _columns(platform, scope, primary)
         shown = {column.name for column in columns if column.kind is Kind.METRIC} | set(primary.values())
         found = platform.runs.search(query, metrics=shown)
+        ids = [run.id for run, _ in found.runs] if TREND in columns else []
+        sparks = platform.runs.sparks(ids)
         return Table(
-            started=_heading("Started", RunSort(), query.sort),
-            headings=tuple(_of_column(each, query.sort) for each in columns),
-            rows=tuple(_row(run, columns, primary) for run, _ in found.runs),
+            started=_sorting(Heading("Started"), RunSort(), query.order),
+            headings=tuple(_heading(each, query.order) for each in columns),
+            rows=tuple(_row(run, columns, primary, sparks.get(run.id)) for run, _ in found.runs),
             next=found.next,
-            sorted_by=query.sort.metric,
+            sorted_by=query.order[0].metric,
+            keys=len(query.order),
             behind=_behind(found.indexed_at),
         )
 
@@ -126,6 +147,7 @@ def runs_routes(platform: Platform, frame: Frame) -> APIRouter:
         return frame.sheet(request, "columns", "runs_sheets.html", scope=view.scope, offered=offered)
 
     routes.include_router(view_routes(platform, frame, page))
+    routes.include_router(run_change_routes(platform, frame, page))
     return routes
 
 
@@ -140,7 +162,7 @@ def question(scope: Scope) -> RunQuery:
         param=scope.several("param"),
         metric=scope.several("metric"),
         text=scope.option("text"),
-        sort=scope.option("sort"),
+        sort=scope.several("sort"),
         limit=LIMIT,
         cursor=scope.option("cursor"),
     )
@@ -160,31 +182,43 @@ def _names(platform: Platform, scope: Scope) -> RunNames:
     return platform.runs.names(RunQuery(projects=(scope.project,) if scope.project else None))
 
 
-def _of_column(column: Column, now: RunSort) -> Heading:
+def _heading(column: Column, order: tuple[RunSort, ...]) -> Heading:
     note = column.of.value if column.of is not Of.LAST else ""
-    return _heading(column.heading, column.first_sort, now, note, column.is_numeric)
+    heading = Heading(column.heading, note, str(column), is_numeric=column.is_numeric)
+    return heading if column.first_sort is None else _sorting(heading, column.first_sort, order)
 
 
-def _heading(
-    words: str, first: RunSort | None, now: RunSort, note: str = "", is_numeric: bool = False
-) -> Heading:
-    """`first` is the order that a click asks for, unless the table is in it or in its reverse `now`."""
-    if first is None:
-        return Heading(words, note, is_numeric=is_numeric)
-    if (first.metric, first.of) != (now.metric, now.of):
-        return Heading(words, note, str(first), is_numeric=is_numeric)
-    turned = str(replace(now, descending=not now.descending))
-    return Heading(words, note, turned, "descending" if now.descending else "ascending", is_numeric)
+def _sorting(heading: Heading, first: RunSort, order: tuple[RunSort, ...]) -> Heading:
+    """A click asks for the order `first` alone, and with shift for it as the last key. Of a key of `order` it
+    asks for the other way; with shift, once it has been both ways, for the others without it."""
+    places = [(key.metric, key.of) for key in order]
+    if (first.metric, first.of) not in places:
+        return replace(heading, sort=str(first), then=_texts((*order[: MOST_SORTS - 1], first)))
+    place = places.index((first.metric, first.of))
+    now, before, after = order[place], order[:place], order[place + 1 :]
+    turned = replace(now, descending=not now.descending)
+    is_through = now.descending != first.descending and len(order) > 1
+    return replace(
+        heading,
+        sort=str(turned),
+        then=_texts((*before, *after) if is_through else (*before, turned, *after)),
+        order="descending" if now.descending else "ascending",
+        place=place + 1,
+    )
 
 
-def _row(run: IndexedRun, columns: Sequence[Column], primary: Mapping[str, str]) -> Row:
+def _texts(order: tuple[RunSort, ...]) -> tuple[str, ...]:
+    return tuple(str(key) for key in order)
+
+
+def _row(run: IndexedRun, columns: Sequence[Column], primary: Mapping[str, str], spark: Spark | None) -> Row:
     return Row(
         id=run.id,
         project=run.project,
         name=run.name or run.id[:8],
         state=run.status.value.lower(),
         started_at=run.started_at,
-        cells=tuple(column.cell(run, primary) for column in columns),
+        cells=tuple(column.cell(run, primary, spark) for column in columns),
     )
 
 

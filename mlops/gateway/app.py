@@ -34,6 +34,7 @@ from mlops.gateway.routes.one_run import one_run_routes
 from mlops.gateway.routes.performance import performance_routes
 from mlops.gateway.routes.projects import project_routes
 from mlops.gateway.routes.protocols import scoring_routes, v2_routes
+from mlops.gateway.routes.run_changes import run_change_routes
 from mlops.gateway.routes.runs import run_routes
 from mlops.gateway.routes.search import search_routes
 from mlops.gateway.routes.status import status_routes
@@ -89,6 +90,7 @@ def create_app(platform: Platform) -> FastAPI:
         status_routes(platform),
         project_routes(platform),
         run_routes(platform),
+        run_change_routes(platform),
         view_routes(platform),
         search_routes(platform),
         one_run_routes(platform),

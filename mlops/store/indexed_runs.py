@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlops.entities import RUN_KEY, DataVersion, Run, RunStatus
+from mlops.store.sparks import Spark
 
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST_WORD = 100
@@ -49,6 +50,8 @@ class IndexedRun:
     metrics: Mapping[str, MetricSummary] = field(default_factory=dict)
     data: tuple[DataVersion, ...] = ()
     """As it is written; what is read of the index leaves it out."""
+    spark: Spark | None = None
+    """As `data`; of the project's primary metric."""
 
     @property
     def key(self) -> str:

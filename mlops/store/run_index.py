@@ -14,6 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from mlops.store.data_versions import put_data
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.run_sparks import put_sparks, read_sparks
+from mlops.store.sparks import Spark
 from mlops.store.tables import indexed_projects, projects, run_index, run_metrics
 
 METRIC, PARAM, TAG = "metric", "param", "tag"
@@ -161,9 +163,14 @@ class RunIndexTables:
         with self._engine.connect() as connection:
             return read_metrics(connection, ids)
 
+    def sparks(self, ids: Sequence[str]) -> dict[str, Spark]:
+        """Run -> the course of its primary metric, as far as the index has it."""
+        with self._engine.connect() as connection:
+            return read_sparks(connection, ids)
+
     def put(self, found: Sequence[IndexedRun]) -> int:
-        """Insert or update runs with all their metrics and data; returns how many rows changed. A run whose
-        project there is not is left out."""
+        """Insert or update runs with all their metrics, data and spark; returns how many rows changed. A run
+        whose project there is not is left out."""
         if not found:
             return 0
         metrics = _metric_columns(found)
@@ -174,6 +181,7 @@ class RunIndexTables:
             changed += connection.execute(_DROP_METRICS, kept).rowcount
             changed += connection.execute(_PUT_METRICS, metrics).rowcount
             changed += put_data(connection, found)
+            changed += put_sparks(connection, found)
             connection.execute(_PUT_NAMES, _name_columns(found))
         return changed
 
@@ -201,7 +209,7 @@ class RunIndexTables:
         """Let Postgres learn at once what is in the tables: its own housekeeping comes later, and until
         then questions are answered by poor plans."""
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("VACUUM (ANALYZE) runs, run_metrics, run_data"))
+            connection.execute(text("VACUUM (ANALYZE) runs, run_metrics, run_sparks, run_data"))
 
 
 def read_metrics(

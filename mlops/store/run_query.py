@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ MOST_RUNS = 1000
 """In a page."""
 MOST_CONDITIONS = 20
 """Of each kind."""
+MOST_SORTS = 3
+"""Keys of an order."""
 
 _METRIC = re.compile(r"(?P<metric>.*[^<>=\s])\s*(?P<operator><=|>=|<|>|=)\s*(?P<value>[^<>=\s]+)", re.DOTALL)
 _SUMMARY = re.compile(r"(?P<key>.+)\.(?P<of>last|min|max)", re.DOTALL)
@@ -50,7 +53,7 @@ class MetricRange:
 
 @dataclass(frozen=True, slots=True)
 class RunSort:
-    """By the start, or by a metric: then of the runs that have a number there, and no others."""
+    """A key of an order: the start, or a metric."""
 
     metric: str = ""
     of: Of = Of.LAST
@@ -64,9 +67,10 @@ class RunSort:
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """A page begins after the run of this value and id."""
+    """A page begins after the run of these values, one for each key of the order, and of this id."""
 
-    value: datetime | float
+    values: tuple[datetime | float | None, ...]
+    """None where the run has no number."""
     id: str
 
 
@@ -86,7 +90,9 @@ class RunQuery:
     metrics: tuple[MetricRange, ...] = ()
     words: tuple[str, ...] = ()
     """Each begins a word of the run's name, experiment, user, ids or tags."""
-    sort: RunSort = RunSort()
+    order: tuple[RunSort, ...] = (RunSort(),)
+    """The first key counts most. If it is a metric, runs without a number there are not found; of a further
+    one they come last, whichever way it goes. Runs that are equal in all of them follow by id."""
     limit: int = 100
     begin: RunStart | None = None
 
@@ -102,19 +108,20 @@ class RunQuery:
         param: Sequence[str] = (),
         metric: Sequence[str] = (),
         text: str | None = None,
-        sort: str | None = None,
+        sort: Sequence[str] = (),
         limit: int = 100,
         cursor: str | None = None,
     ) -> RunQuery:
         """The query that a person wrote. Raises `InvalidInput` with the field for what cannot be read."""
-        for field, given in (("state", state), ("tag", tag), ("param", param), ("metric", metric)):
+        for field, given in (
+            ("state", state), ("tag", tag), ("param", param), ("metric", metric), ("sort", sort),
+        ):  # fmt: skip
             _check_texts(field, given)
         _check_texts("text", [text or ""])
-        _check_texts("sort", [sort or ""])
         if not 1 <= limit <= MOST_RUNS:
             raise InvalidInput("limit", limit, "is out of range", remedy=f"Use 1 to {MOST_RUNS}.")
         now = datetime.now(UTC)
-        order = _sort(sort or "-started")
+        order = _order(sort)
         return cls(
             projects=tuple(check_project_name(each, "project") for each in project) or None,
             states=tuple(_state(each) for each in state),
@@ -124,7 +131,7 @@ class RunQuery:
             params=tuple(_pair("param", each) for each in param),
             metrics=tuple(_range(each) for each in metric),
             words=_words(text) if text else (),
-            sort=order,
+            order=order,
             limit=limit,
             begin=_read_cursor(cursor, order) if cursor else None,
         )
@@ -135,36 +142,56 @@ class RunQuery:
 
     def start_after(self, run: IndexedRun) -> RunStart:
         """The page that follows the run."""
-        if not self.sort.metric:
-            return RunStart(run.started_at, run.id)
-        return RunStart(getattr(run.metrics[self.sort.metric], self.sort.of.value), run.id)
+        return RunStart(tuple(_value(sort, run) for sort in self.order), run.id)
 
     def cursor(self, begin: RunStart) -> str:
         """`begin` as text, for who asks for the next page."""
-        value = begin.value.isoformat() if isinstance(begin.value, datetime) else begin.value
-        told = json.dumps([*_told(self.sort), value, begin.id])
+        values = [each.isoformat() if isinstance(each, datetime) else each for each in begin.values]
+        told = json.dumps([[str(sort) for sort in self.order], values, begin.id])
         return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
 
 
-def _read_cursor(text: str, sort: RunSort) -> RunStart:
+def _value(sort: RunSort, run: IndexedRun) -> datetime | float | None:
+    if not sort.metric:
+        return run.started_at
+    metric = run.metrics.get(sort.metric)
+    value: float = math.nan if metric is None else getattr(metric, sort.of.value)
+    return None if math.isnan(value) else value
+
+
+def _read_cursor(text: str, order: tuple[RunSort, ...]) -> RunStart:
     try:
-        told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        metric, of, descending, value, id = told
-        begin = RunStart(float(value) if metric else datetime.fromisoformat(value), str(id))
-        if isinstance(begin.value, datetime) and begin.value.tzinfo is None:
+        sorts, values, id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        is_same = sorts == [str(sort) for sort in order]
+        read = tuple(map(_read_value, order, values)) if is_same else ()
+        if is_same and (len(read) < len(order) or read[0] is None):
             raise ValueError
     except (ValueError, TypeError, RecursionError):
         raise InvalidInput("cursor", text, "is none", remedy="Give the `next` of the page before.") from None
-    _check_texts("cursor", [begin.id])
-    if [metric, of, descending] != _told(sort):
+    _check_texts("cursor", [str(id)])
+    if not is_same:
         raise InvalidInput(
             "cursor", text, "is of another order", remedy="Ask for the next page with the same `sort`."
         )
-    return begin
+    return RunStart(read, str(id))
 
 
-def _told(sort: RunSort) -> list[object]:
-    return [sort.metric, sort.of.value, sort.descending]
+def _read_value(sort: RunSort, value: object) -> datetime | float | None:
+    if not sort.metric:
+        moment = datetime.fromisoformat(value)  # type: ignore[arg-type]
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment
+    return None if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _order(texts: Sequence[str]) -> tuple[RunSort, ...]:
+    order = tuple(_sort(text) for text in texts if text) or (RunSort(),)
+    if len(order) > MOST_SORTS:
+        raise InvalidInput("sort", len(order), "are too many keys", remedy=f"Give at most {MOST_SORTS}.")
+    if len({(sort.metric, sort.of) for sort in order}) < len(order):
+        raise InvalidInput("sort", list(texts), "has a key twice", remedy="Give each key once.")
+    return order
 
 
 def _sort(text: str) -> RunSort:

@@ -14,6 +14,8 @@ from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.run_index import read_metrics
 from mlops.store.run_query import RunQuery, RunStart
 from mlops.store.run_select import select_runs
+from mlops.store.run_sparks import read_sparks
+from mlops.store.sparks import Spark
 from mlops.store.tables import run_index, run_names, runs
 
 _STREAMED = 500
@@ -43,6 +45,11 @@ class Runs:
         with self._engine.connect() as connection:
             return _read(connection, select(runs).where(runs.c.id.in_(ids)))
 
+    def sparks(self, ids: Sequence[str]) -> dict[str, Spark]:
+        """MLflow's id -> the course of the run's primary metric, of those of these runs that have one."""
+        with self._engine.connect() as connection:
+            return read_sparks(connection, ids)
+
     def find(self, names: Sequence[str]) -> list[IndexedRun]:
         """The runs of these MLflow ids or keys that there are, in no order."""
         by_key = (runs.c.tags.contains({RUN_KEY: name}) for name in names)
@@ -62,8 +69,8 @@ class Runs:
         self, query: RunQuery, metrics: Collection[str] | None = None
     ) -> tuple[list[IndexedRun], RunStart | None]:
         """A page of the runs that are wanted, and where the next begins; None after the last. They come with
-        all their metrics, or with those named and the one that they are sorted by."""
-        keys = None if metrics is None else {*metrics, query.sort.metric}
+        all their metrics, or with those named and those that they are sorted by."""
+        keys = None if metrics is None else {*metrics, *(sort.metric for sort in query.order)}
         # Runs and their metrics as of one moment: where the next page begins is told by the last run's.
         with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             connection.execute(_PATIENCE)

@@ -207,6 +207,17 @@ Index(
     postgresql_where=run_metrics.c.key == text("'system/energy_joules'"),
 )  # fmt: skip
 
+# The course of each run's primary metric (`mlops.store.run_sparks`).
+run_sparks = Table(
+    "run_sparks",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("width", BigInteger, nullable=False),
+    Column("least", ARRAY(Double), nullable=False),
+    Column("greatest", ARRAY(Double), nullable=False),
+)
+
 # Versions of projects' data, as their runs and who added them told.
 data_versions = Table(
     "data_versions",

@@ -14,6 +14,7 @@ from mlops.project import check_project_name
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_index import METRIC, PARAM, TAG
 from mlops.store.run_query import RunQuery
+from mlops.store.sparks import Spark
 from mlops.store.store import Store
 from mlops.tracking.run_export import csv_lines, json_lines
 
@@ -100,6 +101,10 @@ class RunDesk:
     def primary_metrics(self) -> dict[str, str]:
         """By project the metric that its project.toml puts first; "" where it names none."""
         return {name: stated["primary_metric"] for name, stated in self._store.projects.described().items()}
+
+    def sparks(self, ids: Sequence[str]) -> dict[str, Spark]:
+        """MLflow's id -> the course of a run's primary metric, of those of these runs that have one."""
+        return self._store.runs.sparks(ids)
 
     def export(self, query: RunQuery, form: str, within: str | None = None) -> Iterator[bytes]:
         """All runs that are wanted, in pieces; of the names in their projects a CSV has a column each. Raises

@@ -104,6 +104,6 @@ def _read(query: str) -> str:
 
     RunQuery.of(
         state=several("state"), since=one("since"), until=one("until"), tag=several("tag"),
-        param=several("param"), metric=several("metric"), text=one("text"), sort=one("sort"),
+        param=several("param"), metric=several("metric"), text=one("text"), sort=several("sort"),
     )  # fmt: skip
     return urlencode(sorted(given, key=lambda field: FIELDS.index(field[0])))

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_index import Progress
+from mlops.store.sparks import Spark, width_of
 from mlops.store.store import Store
-from mlops.worker.mlflow_tables import MLflowTables, Position, Snapshot
+from mlops.worker.mlflow_tables import Known, MLflowTables, Position, Snapshot
 
 BATCH = 250
 """Runs that are read and written at a time."""
@@ -118,11 +120,28 @@ class RunIndex:
             known = self._store.run_index.metrics(going_on)
             metrics = snapshot.metrics([run.id for run in runs], known)
             data = snapshot.data(runs)
-            changed += self._store.run_index.put(
-                [replace(run, metrics=metrics.get(run.id, {}), data=data.get(run.id, ())) for run in runs]
-            )
+            runs = [replace(run, metrics=metrics.get(run.id, {}), data=data.get(run.id, ())) for run in runs]
+            sparks = self._sparks(snapshot, runs, known)
+            changed += self._store.run_index.put([replace(run, spark=sparks.get(run.id)) for run in runs])
             changed += self._store.run_index.forget(list(set(batch) - {run.id for run in runs}))
         return changed
+
+    def _sparks(self, snapshot: Snapshot, runs: Sequence[IndexedRun], known: Known) -> dict[str, Spark]:
+        """Run -> the course of its project's primary metric; of what is `known` with what is new added."""
+        stated = self._store.projects.described() if runs else {}
+        primary = {run.id: stated[run.project]["primary_metric"] for run in runs if run.project in stated}
+        widths = {
+            (run.id, primary[run.id]): width_of(run.metrics[primary[run.id]].step)
+            for run in runs
+            if primary.get(run.id) in run.metrics
+        }
+        old = self._store.run_index.sparks([run for run, key in widths if (run, key) in known])
+        old = {run: each for run, each in old.items() if each.width <= widths.get((run, each.key), 0)}
+        found = snapshot.buckets(widths, {each: last for each, last in known.items() if each[0] in old})
+        return {
+            run: old.get(run, Spark(key, width)).with_values(width, found.get(run, ()))
+            for (run, key), width in widths.items()
+        }
 
     def _sweep(self, snapshot: Snapshot, projects: Mapping[str, str]) -> int:
         began = time.monotonic()

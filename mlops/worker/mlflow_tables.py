@@ -92,6 +92,20 @@ SELECT m.run_uuid, m.key, m.value, m.is_nan, m.step, m.timestamp, new.points, ne
  WHERE m.run_uuid = ANY(%(ids)s::text[])
 """
 
+# Of runs' primary metrics what is new, least and greatest by buckets of steps.
+_SPARKS = """
+SELECT k.run AS run_uuid, new.place, new.least, new.greatest
+  FROM unnest(%(runs)s::text[], %(keys)s::text[], %(widths)s::bigint[], %(steps)s::bigint[],
+              %(times)s::bigint[], %(values)s::float8[]) AS k(run, key, width, step, time, value)
+ CROSS JOIN LATERAL (
+       SELECT greatest(h.step, 0) / k.width AS place, min(h.value) AS least, max(h.value) AS greatest
+         FROM metrics h
+        WHERE h.run_uuid = k.run AND h.key = k.key AND NOT h.is_nan AND abs(h.value) < %(largest)s
+          AND h.step >= coalesce(k.step, -9223372036854775808)
+          AND (k.step IS NULL OR (h.step, h.timestamp, h.value) > (k.step, k.time, k.value))
+        GROUP BY 1) AS new
+"""
+
 _DATA = """
 SELECT i.destination_id AS run_uuid, d.name, d.digest, d.dataset_source_type AS source_type,
        d.dataset_source AS source, d.dataset_profile AS profile,
@@ -181,6 +195,26 @@ class Snapshot:
         found: dict[str, dict[str, MetricSummary]] = defaultdict(dict)
         for row in rows:
             found[row.run_uuid][row.key] = _summary(row, known.get((row.run_uuid, row.key)))
+        return found
+
+    def buckets(
+        self, wanted: Mapping[tuple[str, str], int], known: Known
+    ) -> dict[str, list[tuple[int, float, float]]]:
+        """Run -> the least and greatest values in each of the buckets that have any, for each wanted run and
+        key with the width of its buckets in steps; of what is `known` as `metrics` does."""
+        last = [known.get(each) for each in wanted]
+        values = {
+            "runs": [run for run, _ in wanted],
+            "keys": [key for _, key in wanted],
+            "widths": list(wanted.values()),
+            "steps": [each and each.step for each in last],
+            "times": [each and each.time_ms for each in last],
+            "values": [each and _stored(each.last) for each in last],
+            "largest": _LARGEST,
+        }
+        found: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
+        for row in self._connection.execute(_SPARKS, values) if wanted else ():
+            found[row.run_uuid].append((row.place, row.least, row.greatest))
         return found
 
     def registry_mark(self) -> str:

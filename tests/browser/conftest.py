@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
@@ -39,6 +40,7 @@ from mlops.services.status import lock_file, status_file
 from mlops.store.alerts import Begun, Changes
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.model_versions import IndexedVersion
+from mlops.store.sparks import Spark
 from mlops.store.store import Store
 from mlops.store.tokens import Role
 from mlops.store.traffic import Traffic
@@ -108,7 +110,19 @@ def _fill(store: Store, root: Path) -> None:
                        metrics={"accuracy": MetricSummary(0.9412, 0.9, 0.95)}),
         ]
     )  # fmt: skip
-    store.run_index.put([_sweep(number, now) for number in range(36)])
+    sweep = [_sweep(number, now) for number in range(36)]
+    store.run_index.put([replace(run, spark=_spark(run)) for run in sweep])
+
+
+def _spark(run: IndexedRun) -> Spark:
+    """Of its primary metric: down, with some noise."""
+    key = "val_mae_mm" if run.project == "drilling" else "accuracy"
+    last, most = run.metrics[key].last, run.metrics[key].max
+    noise = 0.3 * len(run.name) % 1
+    values = [
+        last + (most - last) * 0.7**place * (1 + 0.2 * math.sin(9 * place + noise)) for place in range(15)
+    ]
+    return Spark(key, 16).with_values(16, [(place, 0.8 * each, each) for place, each in enumerate(values)])
 
 
 def _sweep(number: int, now: datetime) -> IndexedRun:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import os
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -156,7 +160,7 @@ def test_new_runs_wait_and_states_change_under_the_keyboard(open_page, store: St
 
 def test_columns_are_chosen_and_remembered(open_page, gateway: Installation, shot) -> None:
     page = open_page(path="/runs?project=drilling")
-    less = ("loss", "entry_mae_mm", "exit_mae_mm")
+    less = ("entry_mae_mm", "exit_mae_mm")
     kept = [name for name in page.locator("#runs thead th").all_inner_texts()[3:] if name not in less]
     page.get_by_role("button", name="Columns").click()
     page.get_by_role("heading", name="Columns").wait_for()
@@ -181,6 +185,137 @@ def test_columns_are_chosen_and_remembered(open_page, gateway: Installation, sho
     page.wait_for_url(re.compile("column=usual"))
     page.goto(f"{gateway.gateway_url}/runs?project=drilling")
     assert "column=" not in page.url
+
+
+def test_headings_sort_by_several_keys_and_are_moved(open_page, shot) -> None:
+    page = open_page(
+        path="/runs?project=drilling&column=metric:val_mae_mm&column=metric:loss&column=param:layers"
+    )
+    heads = page.locator("#runs thead th")
+    link = page.locator("#runs thead a")
+    link.get_by_text("val_mae_mm").click()
+    page.wait_for_url(re.compile("sort=-metric%3Aval_mae_mm"))
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    link.get_by_text("loss").click(modifiers=["Shift"])
+    page.wait_for_url(re.compile("sort=-metric%3Aval_mae_mm&sort=-metric%3Aloss.*run="))
+    page.locator("#runs thead a", has_text="loss").focus()
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_url(re.compile("sort=-metric%3Aval_mae_mm&sort=metric%3Aloss.*run="))
+    assert len(page.context.pages) == 1
+    assert [text[-1] for text in page.locator("#runs thead small").all_inner_texts()] == ["1", "2"]
+    shot(page, "runs-sorted-by-two")
+    layers, mae = heads.filter(has_text="layers"), heads.filter(has_text="val_mae_mm")
+    layers.drag_to(mae)
+    page.wait_for_url(re.compile("column=param%3Alayers&column=metric%3Aval_mae_mm&column=metric%3Aloss"))
+    page.locator("#runs tr.selected").wait_for()
+    assert "sort=-metric%3Aval_mae_mm&sort=metric%3Aloss" in page.url
+
+
+def test_columns_are_resized_by_pointer_and_keys(open_page, gateway: Installation, shot) -> None:
+    page = open_page(path="/runs?project=drilling")
+    edge = page.locator("#runs thead th", has_text="Run").first.get_by_role("separator")
+
+    def width() -> float:
+        box = page.locator("#runs tbody th").first.bounding_box()
+        assert edge.get_attribute("aria-valuenow") == str(round(box["width"]))
+        return box["width"]
+
+    usual, place = width(), edge.bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=4)
+    page.mouse.up()
+    assert abs(width() - usual - 60) <= 1
+    edge.focus()
+    for _ in range(9):
+        page.keyboard.press("ArrowLeft")
+    assert abs(width() - usual + 84) <= 1
+    shot(page, "runs-narrow-column")
+    page.goto(f"{gateway.gateway_url}/runs?project=drilling")
+    assert abs(width() - usual + 84) <= 1, "it is remembered"
+    edge.focus()
+    page.keyboard.press("Enter")
+    assert abs(width() - usual) <= 1
+
+
+class Agreeing(http.server.BaseHTTPRequestHandler):
+    """An MLflow that does whatever it is told."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        info = {
+            "run_id": "0" * 32,
+            "run_name": "archived-run",
+            "status": "FAILED",
+            "start_time": 1_700_000_000_000,
+        }
+        known = {"search": {"experiments": [{"experiment_id": "1"}], "runs": [{"info": info}]}}
+        body = json.dumps(known.get(self.path.rpartition("/")[2], {})).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def agree(gateway: Installation) -> Iterator[Callable[[], None]]:
+    """Has MLflow's address answer, which is dead until then."""
+    gateway.make_secret(gateway.project_secret_name("drilling", "mlflow"))
+    servers = []
+
+    def begin() -> None:
+        servers.append(
+            http.server.ThreadingHTTPServer(("127.0.0.1", urlsplit(gateway.mlflow_url).port), Agreeing)
+        )
+        threading.Thread(target=servers[0].serve_forever, daemon=True).start()
+
+    yield begin
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_selected_runs_are_tagged_or_archived_after_a_question(open_page, agree, shot) -> None:
+    page = open_page(path="/runs?project=drilling", errors=False)
+    for key in ("j", "x", "j", "x"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Archive …").click()
+    page.get_by_role("heading", name="Archive 2 runs").wait_for()
+    assert page.locator("dialog .chosen li").count() == 2
+    shot(page, "runs-archive")
+    page.get_by_role("button", name="Archive 2 runs").click()
+    page.locator("dialog .problem", has_text="mlflow does not answer").wait_for()
+    shot(page, "runs-archive-away")
+    agree()
+    page.get_by_role("button", name="Archive 2 runs").click()
+    page.get_by_role("heading", name="2 runs archived").wait_for()
+    assert page.locator("#picked").is_hidden()
+    shot(page, "runs-archive-done")
+    page.get_by_role("button", name="Restore now").click()
+    page.locator("#told", has_text="2 runs are restored").wait_for()
+    page.get_by_role("button", name="Archived", exact=True).click()
+    page.locator("dialog li", has_text="archived-run").wait_for()
+    shot(page, "runs-archived")
+    page.keyboard.press("Escape")
+    for key in ("j", "x", "j", "x"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Tag …").click()
+    page.get_by_label("Key").fill("mlflow.user")
+    page.get_by_label("Value").fill("candidate")
+    page.get_by_role("button", name="Tag 2 runs").click()
+    page.locator("dialog .problem", has_text="own").wait_for()
+    page.get_by_label("Key").fill("stage")
+    shot(page, "runs-tag")
+    page.get_by_label("Value").press("Enter")
+    page.locator("#told", has_text="2 runs are tagged").wait_for()
+    assert page.locator("#picked").inner_text().startswith("2 selected")
+    page.set_viewport_size({"width": 390, "height": 844})
+    shot(page, "runs-selected-phone")
 
 
 def test_a_view_is_saved_and_removed(open_page, shot) -> None:

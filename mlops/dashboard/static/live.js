@@ -50,7 +50,7 @@
   function isInUse(region) {
     const selection = getSelection();
     const active = document.activeElement;
-    return (region.contains(active) && active.matches("a, button, input, select, summary, table:not([data-select]) tr"))
+    return (region.contains(active) && active.matches("a, button, input, select, summary, [role=separator], table:not([data-select]) tr"))
       || region.querySelector("tbody details[open]") !== null
       || (!selection.isCollapsed && region.contains(selection.anchorNode));
   }

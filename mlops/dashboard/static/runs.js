@@ -1,5 +1,6 @@
 "use strict";
 // The filters of the table of runs: what is typed while an answer is on its way stays, and names are offered.
+// And its order: a heading with shift is one more key.
 (() => {
   let typed = null;
 
@@ -40,4 +41,12 @@
     menu.open = false;
     menu.querySelector("summary").focus();
   });
+
+  document.addEventListener("click", (event) => {
+    const heading = event.shiftKey && event.target.closest("a[data-then]");
+    if (!heading) return;
+    event.preventDefault(); // a browser opens another window
+    heading.href = heading.dataset.then;
+    setTimeout(() => { location.href = heading.href; }); // select.js has added what is selected
+  }, true);
 })();

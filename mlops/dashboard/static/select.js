@@ -1,5 +1,6 @@
 "use strict";
-// Rows that are selected: by click, shift, x and space. They are in the page's address, and c compares them.
+// Rows that are selected: by click, shift, x and space. They are in the page's address, c compares them, and
+// the bar below has what else is done about them.
 (() => {
   const most = 20;
   const chosen = new Set(new URLSearchParams(location.search).getAll("run").slice(0, most));
@@ -25,13 +26,20 @@
     bar.hidden = !chosen.size;
     bar.querySelector("span").textContent = `${chosen.size} selected`;
     document.getElementById("compare").href = address("/compare", "");
+    document.getElementById("picked-runs")?.replaceChildren(...[...chosen].map(field)); // what is asked about
     const here = address(location.pathname, location.search);
     if (here !== location.pathname + location.search) history.replaceState(history.state, "", here);
   }
 
+  function field(run) {
+    const made = document.createElement("input");
+    Object.assign(made, { type: "hidden", name: "run", value: run });
+    return made;
+  }
+
   function pick(row, is = !chosen.has(row.dataset.run)) {
     if (is && chosen.size >= most && !chosen.has(row.dataset.run)) {
-      document.getElementById("told").textContent = `At most ${most} runs are compared.`;
+      document.getElementById("told").textContent = `At most ${most} runs are selected.`;
     } else if (is) chosen.add(row.dataset.run);
     else chosen.delete(row.dataset.run);
     last = row.id;
@@ -56,8 +64,7 @@
 
   document.addEventListener("click", (event) => {
     if (event.target.closest("#unpick")) {
-      chosen.clear();
-      show();
+      clear();
       return;
     }
     const link = event.target.closest('a[href^="/runs?"], a[href="/runs"]');
@@ -82,6 +89,12 @@
     show();
   });
 
+  function clear() {
+    chosen.clear();
+    show();
+  }
+
+  document.body.addEventListener("unpick", clear);
   document.body.addEventListener("htmx:afterSwap", show);
   document.body.addEventListener("htmx:pushedIntoHistory", show);
   show();

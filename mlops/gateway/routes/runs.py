@@ -94,7 +94,7 @@ def _query(
     param: Several = [],  # noqa: B006
     metric: Several = [],  # noqa: B006
     text: Words = None,
-    sort: Words = None,
+    sort: Several = [],  # noqa: B006
     limit: int = 100,
     cursor: Annotated[str | None, Query(max_length=4000)] = None,
 ) -> RunQuery:

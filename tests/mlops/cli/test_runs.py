@@ -81,6 +81,22 @@ def test_csv_is_written_as_it_comes(invoke: Invoke, answering: GatewayServer) ->
     assert answering.asked[-1][0] == "GET /api/runs/export?tag=a&sort=-started&format=csv"
 
 
+def test_an_order_has_several_keys(invoke: Invoke, answering: GatewayServer) -> None:
+    done = invoke("mlops:runs", "--sort", "metric:loss.max", "--sort=-metric:acc.min")
+    assert asked(answering)["sort"] == ["metric:loss.max", "-metric:acc.min"]
+    assert "loss.max=2 acc.min=0.125" in done.out
+
+
+def test_archived_runs_are_restored(invoke: Invoke, gateway: GatewayServer) -> None:
+    failed = [{"run": "beta/b1", "reason": "it is gone"}]
+    gateway.answers["POST /api/runs/restore"] = (200, {"changed": ["alpha/a1"], "failed": failed})
+    done = invoke("mlops:runs", "--restore", "alpha/a1", "--restore", "beta/b1")
+    assert "alpha/a1 is back" in done.out
+    assert "beta/b1 stays archived: it is gone" in done.out
+    assert gateway.asked[-1][0] == "POST /api/runs/restore"
+    assert invoke("mlops:runs", "--restore", "alpha/a1", "--json").json["failed"] == failed
+
+
 def test_a_rebuild_is_asked_for(invoke: Invoke, gateway: GatewayServer) -> None:
     gateway.answers["POST /api/runs/rebuild"] = (202, {"asked_at": "2026-01-01T00:00:00+00:00"})
     assert "read again" in invoke("mlops:runs", "--rebuild").out

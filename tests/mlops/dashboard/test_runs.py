@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +14,10 @@ from mlops.dashboard.columns import Column, chosen_columns, usual_columns
 from mlops.entities import RunStatus
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.run_index import Progress
+from mlops.store.sparks import Spark
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
+from mlops.tracking.rest import ServerRefusal
 from mlops.tracking.run_desk import RunNames
 
 from .conftest import CSRF
@@ -71,7 +75,16 @@ def hrefs_of(shown: str) -> list[str]:
 def test_all_runs_of_all_projects_newest_first(page: Page) -> None:
     shown = page("/runs", region="runs")
     assert runs_of(shown) == ["beta/b1", "alpha/a2", "alpha/a1"]
-    assert headings_of(shown) == ["Run", "Project", "State", "Started", "Primary metric", "Took", "User"]
+    assert headings_of(shown) == [
+        "Run",
+        "Project",
+        "State",
+        "Started",
+        "Primary metric",
+        "Trend",
+        "Took",
+        "User",
+    ]
     assert "0.25" in shown
     assert "4 min 00 s" in shown
     assert {"/runs/beta/b1", "/runs/alpha/a1", "/runs?sort=started"} <= set(hrefs_of(shown))
@@ -81,12 +94,17 @@ def test_all_runs_of_all_projects_newest_first(page: Page) -> None:
 @pytest.mark.usefixtures("three")
 def test_a_projects_columns_are_its_metrics_and_params(page: Page) -> None:
     shown = page("/runs?project=alpha", region="runs")
-    assert headings_of(shown) == ["Run", "State", "Started", "loss", "aux", "lr", "Took", "User"]
+    assert headings_of(shown) == ["Run", "State", "Started", "loss", "Trend", "aux", "lr", "Took", "User"]
     columns = "&column=tag:stage&column=metric:loss.min&column=nonsense&column=metric:none&column=tag:stage"
     shown = page(f"/runs?project=alpha{columns}", region="runs")
     assert headings_of(shown) == ["Run", "State", "Started", "stage", "loss min", "none"]
     assert "prod" in shown
-    assert headings_of(page("/runs?column=usual", region="runs"))[4:] == ["Primary metric", "Took", "User"]
+    assert headings_of(page("/runs?column=usual", region="runs"))[4:] == [
+        "Primary metric",
+        "Trend",
+        "Took",
+        "User",
+    ]
 
 
 @pytest.mark.usefixtures("three")
@@ -120,6 +138,105 @@ def test_links_keep_what_the_url_says(page: Page) -> None:
     assert "runs without a number there are not in the list" in shown
     for name, value in (("metric", "loss&lt;1"), ("column", "metric:loss"), ("sort", "-metric:loss")):
         assert re.search(rf'<input type="\w+" name="{name}" value="{value}"', shown)
+
+
+@pytest.mark.usefixtures("three")
+def test_a_trend_is_drawn_of_the_primary_metric(page: Page, store: Store) -> None:
+    assert "<path" not in re.sub(r"<svg class=\"icon.*?</svg>", "", page("/runs", region="runs"), flags=re.S)
+    spark = Spark("loss", 1).with_values(4, [(0, 0.5, 0.9), (2, 0.25, 0.25)])
+    first, second = sorted(store.runs.indexed(["a1", "a2"]), key=lambda run: run.id)
+    store.run_index.put([replace(first, spark=spark), replace(second, spark=replace(spark, key="aux"))])
+    shown = page("/runs?column=trend", region="runs")
+    assert re.findall(r'aria-label="([^"]*)"><title>', shown) == ["loss, 0.25 to 0.9"], "of no other metric"
+    assert 'd="M2 2h0' in shown
+
+
+@pytest.mark.usefixtures("three")
+def test_headings_sort_by_several_keys(page: Page) -> None:
+    def thens(query: str) -> dict[str, list[str]]:
+        shown = page(
+            f"/runs?project=alpha&column=metric:loss&column=metric:aux&column=metric:loss.min{query}",
+            region="runs",
+        )
+        found = re.findall(r'data-then="([^"]*)".*?<bdi>(.*?)</bdi>(.*?)<', shown)
+        return {
+            f"{name}{note.rstrip()}": re.findall(
+                r"(?<=sort=)[^&]*", then.replace("&amp;", "&").replace("%3A", ":")
+            )
+            for then, name, note in found
+        }
+
+    assert thens("")["loss"] == ["-started", "-metric:loss"]
+    two = "&sort=-metric:loss&sort=metric:aux"
+    assert thens(two) == {
+        "Started": ["-metric:loss", "metric:aux", "-started"],
+        "loss": ["metric:loss", "metric:aux"],
+        "aux": ["-metric:loss"],
+        "loss min": ["-metric:loss", "metric:aux", "metric:loss.min"],
+    }, "turned once, and then left out"
+    three = thens(two + "&sort=started")
+    assert three["Started"] == ["-metric:loss", "metric:aux"]
+    assert three["loss min"] == ["-metric:loss", "metric:aux", "metric:loss.min"], "in the last one's place"
+    assert thens("&sort=metric:loss")["loss"] == ["-metric:loss"], "the only one is turned"
+    shown = page(f"/runs?project=alpha&column=metric:aux&column=metric:loss{two}")
+    assert headings_of(shown)[2:] == ["Started", "aux ascending, key 2", "loss descending, key 1"]
+    assert shown.count("aria-sort=") == 1
+    assert [run.split("/")[1] for run in runs_of(shown)] == ["a1", "a2"]
+    assert len(re.findall('<input type="hidden" name="sort"', shown)) == 2
+
+
+def _ask(browse, path: str, principal: Principal = ALPHA, **form):
+    return browse(path, principal, method="POST", form={"csrf": CSRF, **form})
+
+
+@pytest.mark.usefixtures("three")
+def test_selected_runs_are_tagged_archived_and_restored(browse, page: Page, platform, add_run) -> None:
+    asked = []
+
+    class Account:
+        def within(self, seconds):
+            return contextlib.nullcontext()
+
+        def call(self, method, path, body):
+            if body.get("run_id") == "hostile":
+                raise ServerRefusal("X", HOSTILE, 400)
+            asked.append((path, body.get("run_id")))
+            info = {"run_id": "old", "run_name": HOSTILE, "status": "FINISHED", "start_time": 1000}
+            return {"experiments": [{"experiment_id": "1"}], "runs": [{"info": info}]}
+
+    platform.run_changes._rest_of = lambda workspace: Account()
+    add_run("alpha", "hostile", name=HOSTILE)
+    assert 'hx-get="/runs/archive"' in page("/runs", ALPHA)
+    assert 'hx-get="/runs/archive"' not in browse("/runs", ALPHA, csrf="").text, "not by a token"
+    for verb in ("tag", "archive"):
+        shown = page(f"/runs/{verb}?run=alpha/a2&run=alpha/hostile", ALPHA)
+        assert "<script>" not in shown
+        assert shown.count('name="run"') == 2
+        assert ("1 of them goes on" in shown) == (verb == "archive")
+        for bad in ("", "?run=beta/b1", "?run=alpha/none", "?run=a"):
+            assert "error" in browse(f"/runs/{verb}{bad}", ALPHA).json(), bad
+        refused = browse(f"/runs/{verb}", ALPHA, method="POST", form={"run": "alpha/a1", "key": "k"})
+        assert refused.json()["error"]["type"] == "Forbidden", "no token in the form"
+        assert _ask(browse, f"/runs/{verb}", run="beta/b1", key="k").json()["error"]["type"] == "Forbidden"
+    assert asked == []
+
+    tagged = _ask(browse, "/runs/tag", run=["alpha/a1", "alpha/a2"], key=" stage ", value="prod")
+    assert (tagged.status_code, asked) == (204, [("/runs/log-batch", "a1"), ("/runs/log-batch", "a2")])
+    assert "2 runs are tagged" in tagged.headers["hx-trigger"]
+    half = _ask(browse, "/runs/tag", run=["alpha/a1", "alpha/hostile"], key="stage")
+    assert "1 run is as it was" in half.text
+    assert "&lt;script&gt;" in half.text
+    done = _ask(browse, "/runs/archive", run=["alpha/a1", "alpha/hostile"])
+    assert '"unpick"' in done.headers["hx-trigger"]
+    assert "1 run archived" in done.text
+    assert re.findall(r'name="run" value="([^"]*)"', done.text) == ["alpha/a1"], "what is restored at once"
+    listed = page("/runs/archived?project=alpha", ALPHA)
+    assert ("<script>" not in listed, 'value="alpha/old"' in listed) == (True, True)
+    assert "Choose a project" in page("/runs/archived")
+    assert browse("/runs/archived?project=beta", ALPHA).json()["error"]["type"] == "Forbidden"
+    assert _ask(browse, "/runs/restore").json()["error"]["fields"]["field"] == "runs"
+    assert _ask(browse, "/runs/restore", run="alpha/old").status_code == 204
+    assert asked[-1] == ("/runs/restore", "old")
 
 
 def test_pages_follow_each_other(page: Page, add_project, add_run) -> None:
@@ -282,14 +399,15 @@ def test_a_column_is_named_as_it_is_read() -> None:
 def test_usual_columns_are_a_few() -> None:
     names = RunNames(["system/gpu", *"abcdef"], [*"pqrst"], [], None)
     assert [str(each) for each in usual_columns(names, "e")] == [
-        "metric:e", "metric:a", "metric:b", "metric:c", "param:p", "param:q", "param:r", "took", "user",
+        "metric:e", "trend", "metric:a", "metric:b", "param:p", "param:q", "param:r", "took", "user",
     ]  # fmt: skip
     usual = usual_columns(names, None)
-    assert [str(each) for each in usual] == ["primary", "took", "user"]
+    assert [str(each) for each in usual] == ["primary", "trend", "took", "user"]
     assert chosen_columns(["none"], usual) == usual
     assert [str(each) for each in chosen_columns(["tag:x", "usual"], usual)] == [
         "tag:x",
         "primary",
+        "trend",
         "took",
         "user",
     ]

@@ -44,6 +44,7 @@ def test_an_admin_sees_all_and_a_member_its_own(admin: TestClient, alpha: TestCl
     assert ids(admin.get("/api/runs")) == ["b1", "a2", "a1"]
     assert ids(alpha.get("/api/runs")) == ["a2", "a1"]
     assert ids(alpha.get("/api/runs?sort=metric:loss")) == ["a1", "a2"]
+    assert ids(alpha.get("/api/runs?sort=-metric:loss&sort=started")) == ["a2", "a1"]
     assert ids(alpha.get("/api/runs?project=alpha")) == ["a2", "a1"]
     assert ids(admin.get("/api/runs?project=beta&project=alpha&state=finished")) == ["b1", "a1"]
     for path in ("/api/runs", "/api/runs/metrics", "/api/runs/export"):
@@ -77,7 +78,10 @@ def test_a_run_comes_with_all_that_is_known(alpha: TestClient, store: Store) -> 
 
 @pytest.mark.usefixtures("three")
 def test_pages_follow_each_other(admin: TestClient) -> None:
-    for sort, wanted in (("-started", ["b1", "a2", "a1"]), ("metric:loss.max", ["b1", "a1", "a2"])):
+    for sort, wanted in (
+        ("-started", ["b1", "a2", "a1"]), ("metric:loss.max", ["b1", "a1", "a2"]),
+        (["-started", "metric:odd", "-metric:loss"], ["b1", "a2", "a1"]),
+    ):  # fmt: skip
         found, cursor = [], None
         for _ in range(3):
             query = {"sort": sort, "limit": 1} | ({"cursor": cursor} if cursor else {})
@@ -107,6 +111,7 @@ def test_conditions_are_all_to_hold(admin: TestClient) -> None:
     "query",
     [
         "state=asleep", "metric=loss", "metric=loss%3Cnan", "tag==1", "param=%00", "text=--", "sort=name",
+        "sort=metric:a&sort=-metric:a", "sort=started&sort=metric:a&sort=metric:b&sort=metric:c",
         "since=x", "until=x", "limit=0", "limit=1001", "cursor=AAAA",
     ],
 )  # fmt: skip

@@ -15,10 +15,14 @@ from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.run_query import MetricRange, Of, RunQuery, RunSort
 
 
+def cursor_of(told: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
+
+
 def test_nothing_asked_is_the_newest_of_all() -> None:
     query = RunQuery.of()
     assert query == RunQuery()
-    assert query.sort == RunSort(descending=True)
+    assert query.order == (RunSort(descending=True),)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,12 @@ def test_a_range_of_a_metric_is_read(text: str, wanted: MetricRange) -> None:
     ],
 )
 def test_an_order_is_read(text: str, wanted: RunSort) -> None:
-    assert RunQuery.of(sort=text).sort == wanted
+    assert RunQuery.of(sort=[text]).order == (wanted,)
+
+
+def test_an_order_has_several_keys() -> None:
+    order = RunQuery.of(sort=["-metric:acc", "metric:acc.min", "", "started"]).order
+    assert [str(sort) for sort in order] == ["-metric:acc", "metric:acc.min", "started"]
 
 
 def test_tags_states_and_words_are_read() -> None:
@@ -76,14 +85,26 @@ def test_tags_states_and_words_are_read() -> None:
         ("metric", ["loss<1\ud800"]),
         ("text", "--"),
         ("text", " ".join(map(str, range(30)))),
-        ("sort", "name"),
-        ("sort", "metric:"),
+        ("sort", ["name"]),
+        ("sort", ["started", "metric:"]),
+        ("sort", ["metric:a", "-metric:a.last"]),
+        ("sort", ["metric:a", "metric:b", "metric:c", "started"]),
         ("limit", 0),
         ("limit", 1001),
         ("cursor", "no cursor"),
         ("cursor", "AAAA"),
-        ("cursor", base64.urlsafe_b64encode(b'["", "last", true, "2026-01-01", "a"]').decode()),
-        ("cursor", base64.urlsafe_b64encode(b'["", "last", true, 7, "a"]').decode()),
+        *(
+            ("cursor", cursor_of(told))
+            for told in (
+                ["-started"],
+                [["-started"], [], "a"],
+                [["-started"], ["2026-01-01"], "a"],
+                [["-started"], [7], "a"],
+                [["-started"], ["2026-01-01T00:00:00+00:00"], "a\0"],
+                [["-started"], [None], "a"],
+                7,
+            )
+        ),
     ],
 )
 def test_what_cannot_be_read_is_named_with_a_remedy(field: str, value: object) -> None:
@@ -105,17 +126,15 @@ def test_a_cursor_goes_on_where_it_was_made(last: float) -> None:
         "abc", "alpha", "n", "e", RunStatus.FINISHED, datetime(2026, 1, 1, 0, 0, 0, 123456, UTC),
         metrics={"loss": MetricSummary(last, 0, 0)},
     )  # fmt: skip
-    for sort, value in (("started", run.started_at), ("-metric:loss", last)):
+    for sort, values in (
+        (["started"], (run.started_at,)), (["-metric:loss"], (last,)),
+        (["started", "metric:loss", "-metric:none"], (run.started_at, last, None)),
+    ):  # fmt: skip
         query = RunQuery.of(sort=sort)
         cursor = query.cursor(query.start_after(run))
         begin = RunQuery.of(sort=sort, cursor=cursor).begin
         assert begin is not None
-        assert (begin.value, begin.id) == (value, "abc")
-        with pytest.raises(InvalidInput, match="another order"):
-            RunQuery.of(sort="metric:other", cursor=cursor)
-
-
-def test_a_cursor_with_what_cannot_be_stored_is_refused() -> None:
-    told = json.dumps(["", "last", True, "2026-01-01T00:00:00+00:00", "a\0"])
-    with pytest.raises(InvalidInput, match="cursor"):
-        RunQuery.of(cursor=base64.urlsafe_b64encode(told.encode()).decode())
+        assert (begin.values, begin.id) == (values, "abc")
+        for other in (["metric:other"], ["metric:other", *sort[1:]], [*sort, "metric:other"][1:]):
+            with pytest.raises(InvalidInput, match="another order"):
+                RunQuery.of(sort=other, cursor=cursor)

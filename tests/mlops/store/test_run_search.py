@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from mlops.entities import RUN_KEY, RunStatus
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
-from mlops.store.run_query import MetricRange, RunQuery
+from mlops.store.run_query import MetricRange, RunQuery, RunSort, RunStart
 from mlops.store.run_select import select_runs
 from mlops.store.store import Store
 from mlops.tracking.run_export import run_to_json
@@ -58,7 +58,13 @@ def asked(dice: random.Random) -> dict[str, object]:
         "tag": some("stage=1", "stage", "team=0", "none"),
         "param": some("lr=2", "depth", "lr"),
         "metric": some(f"loss{of}{operator}{number}") + some(f"acc{operator}{number}"),
-        "sort": dice.choice(("started", "-started", f"metric:loss{of}", f"-metric:acc{of}")),
+        "sort": [
+            dice.choice(("", "-")) + key
+            for key in dice.sample(
+                ("started", "metric:loss", "metric:loss.min", "metric:acc", "metric:acc.max"),
+                dice.choice((1, 1, 2, 3)),
+            )
+        ],
     }
     if dice.random() < 0.2:
         given["text"] = dice.choice(("mix", "MIXER s", "rank", "é", "ada", "r 1", "hidden", "first ada"))
@@ -70,16 +76,22 @@ def asked(dice: random.Random) -> dict[str, object]:
 
 
 def expected(runs: Iterable[IndexedRun], query: RunQuery) -> list[str]:
-    sort = query.sort
+    first = query.order[0]
 
-    def value(run: IndexedRun) -> float:
+    def value(run: IndexedRun, sort: RunSort) -> float:
+        if not sort.metric:
+            return run.started_at.timestamp()
         return getattr(run.metrics[sort.metric], sort.of) if sort.metric in run.metrics else math.nan
 
-    found = [run for run in runs if wants(query, run)]
-    if sort.metric:
-        found = [run for run in found if not math.isnan(value(run))]
-    key = (lambda run: (value(run), run.id)) if sort.metric else (lambda run: (run.started_at, run.id))
-    return [run.id for run in sorted(found, key=key, reverse=sort.descending)]
+    found = [run for run in runs if wants(query, run) and not math.isnan(value(run, first))]
+    found.sort(key=lambda run: run.id, reverse=first.descending)
+    for sort in reversed(query.order):
+        there = [run for run in found if not math.isnan(value(run, sort))]
+        without = [run for run in found if math.isnan(value(run, sort))]
+        # Equal ones stay in their order, also where it is turned round.
+        there.sort(key=lambda run, sort=sort: value(run, sort), reverse=sort.descending)
+        found = there + without
+    return [run.id for run in found]
 
 
 def wants(query: RunQuery, run: IndexedRun) -> bool:
@@ -157,9 +169,9 @@ def test_only_the_metrics_that_are_named_are_read(store: Store) -> None:
     store.run_index.put([IndexedRun("a", "alpha", "n", "e", RunStatus.RUNNING, BEGIN, metrics=metrics)])
     for named, sort, keys in (
         (None, None, ["acc", "aux", "loss"]), (["acc", "none"], None, ["acc"]),
-        ([], "metric:loss", ["loss"]), ([], None, []),
+        ([], ["metric:loss", "metric:aux"], ["aux", "loss"]), ([], None, []),
     ):  # fmt: skip
-        (run,), begin = store.runs.search(RunQuery.of(sort=sort, limit=1), named)
+        (run,), begin = store.runs.search(RunQuery.of(sort=sort or [], limit=1), named)
         assert list(run.metrics) == keys
         assert begin is not None
 
@@ -189,6 +201,13 @@ def test_a_run_of_no_project_is_left_out(store: Store) -> None:
     assert store.run_index.put([made(random.Random(1), 1)]) == 0
 
 
+MIDDLE = [
+    (sort, RunQuery.of(sort=sort).cursor(RunStart((value, None), "7")))
+    for sort, value in (
+        (["-metric:loss", "metric:none"], 0.5),
+        (["started", "metric:none"], datetime(2023, 11, 15, tzinfo=UTC)),
+    )
+]
 ASKED = [
     {},
     {"project": ["p1"]},
@@ -196,16 +215,20 @@ ASKED = [
     {"state": ["RUNNING"]},
     {"state": ["KILLED"]},
     {"state": ["FAILED"], "project": ["p1"]},
-    {"sort": "metric:loss"},
-    {"sort": "-metric:loss.max"},
-    {"sort": "metric:loss.min", "project": ["p1"]},
-    {"sort": "metric:none"},
+    {"sort": ["metric:loss"]},
+    {"sort": ["-metric:loss.max"]},
+    {"sort": ["metric:loss.min"], "project": ["p1"]},
+    {"sort": ["metric:none"]},
+    {"sort": ["metric:loss", "-metric:metric1", "started"]},
+    {"sort": ["-metric:loss.max", "metric:none"], "project": ["p1"]},
+    {"sort": ["-started", "metric:loss"], "state": ["RUNNING"]},
+    *({"sort": sort, "cursor": cursor} for sort, cursor in MIDDLE),
     {"tag": ["sweep=3"]},
-    {"tag": ["stage=prod"], "sort": "metric:loss"},
+    {"tag": ["stage=prod"], "sort": ["metric:loss"]},
     {"tag": ["none"]},
     {"param": ["lr=99"]},
     {"metric": ["loss<0.001"]},
-    {"metric": ["loss<0.1", "metric1.max>0.9"], "sort": "-metric:metric1"},
+    {"metric": ["loss<0.1", "metric1.max>0.9"], "sort": ["-metric:metric1"]},
     {"metric": ["none<1"]},
     {"text": "lora 77"},
     {"text": "nothing"},

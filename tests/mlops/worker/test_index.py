@@ -133,6 +133,41 @@ def test_what_is_logged_later_is_seen_at_once(
     assert (found.tags["stage"], found.params) == ("prod", {"lr": "1"})
 
 
+def test_the_primary_metric_is_kept_as_a_spark(
+    client: mlflow.MlflowClient, experiment: str, look: Callable[[], Runs], index: RunIndex, store: Store
+) -> None:
+    namespace = store.projects.get("indexed").namespace
+    store.projects.put(
+        ProjectWorkspace("indexed", namespace, "1", "", "", "", Path("/")), {"primary_metric": "loss"}
+    )
+    run = client.create_run(experiment, run_name="goes on").info.run_id
+    other = client.create_run(experiment, run_name="without").info.run_id
+    log(client, run, "acc", 1.0)
+    log(client, other, "acc", 1.0)
+    look()
+    assert store.runs.sparks([run, other]) == {}
+    values = [0.9, math.nan, 0.7, -math.inf, 0.5]
+    log(client, run, "loss", *values)
+    look()
+    spark = store.runs.sparks([run])[run]
+    assert (spark.key, spark.width, spark.values()) == ("loss", 1, [0.9, 0.7, 0.5])
+    for begin in range(5, 105, 20):
+        more = [math.sin(step) for step in range(begin, begin + 20)]
+        log(client, run, "loss", *more, step=begin)
+        values += more
+        look()
+    spark = store.runs.sparks([run])[run]
+    assert spark.width == 8
+    for place in range(14):
+        there = [value for value in values[8 * place : 8 * place + 8] if math.isfinite(value)]
+        assert (spark.least[place], spark.greatest[place]) == (min(there), max(there))
+    assert index.update() == 0
+    store.run_index.ask_for_rebuild()
+    look()
+    assert store.runs.sparks([run])[run].values() == spark.values(), "read at once, or little by little"
+    assert look()["goes on"].metrics["loss"].points == 105
+
+
 def test_values_without_a_step_are_all_seen(
     client: mlflow.MlflowClient, experiment: str, look: Callable[[], Runs]
 ) -> None:
