@@ -53,14 +53,17 @@ def _path(store: Store, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("size", SIZES)
-def test_page_looks_right_and_is_accessible(
-    open_page, store: Store, tmp_path: Path, name: str, size: str
+def test_page_is_light_looks_right_and_is_accessible(
+    open_page, store: Store, tmp_path: Path, name: str
 ) -> None:
-    page = open_page(size=size, path=_path(store, name))
+    page = open_page(path=_path(store, name))
+    sizes = page.evaluate("performance.getEntries().map(entry => entry.encodedBodySize || 0)")
+    assert 0 < sum(sizes) < 200_000
     # Kept where a person looks at them, when one says where.
     folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
-    for scheme in ("light", "dark"):
+    for size, scheme in (("desktop", "light"), ("desktop", "dark"), ("phone", "dark"), ("phone", "light")):
+        width, height = SIZES[size]
+        page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
         page.reload()
         page.wait_for_timeout(400)  # charts and the first renewal
@@ -282,11 +285,3 @@ def test_pasted_token_logs_in_and_the_door_logs_out(browser, gateway: Installati
     page.goto(gateway.gateway_url)
     assert page.url.endswith("/login")
     context.close()
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_is_light(open_page, store: Store, name: str) -> None:
-    page = open_page(path=_path(store, name))
-    page.reload(wait_until="load")
-    sizes = page.evaluate("performance.getEntries().map(entry => entry.encodedBodySize || 0)")
-    assert 0 < sum(sizes) < 200_000
