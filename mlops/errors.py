@@ -7,6 +7,7 @@ MLOpsError
 │   └── BackendUnknown       no backend of that name; names those there are
 ├── NotFound                 what was asked for is not there
 │   ├── ProjectNotFound
+│   ├── TokenNotFound        the project has no token of that name
 │   ├── RunNotFound
 │   ├── ArtifactNotFound     no such file among a run's artifacts
 │   ├── MetricNotFound       no run has the metric, or one run has not
@@ -168,6 +169,18 @@ class ProjectNotFound(NotFound):
             f"project {project!r} is not registered" if project else "no project was named or found",
             remedy=remedy or "Run `efficientai-toolkit mlops:register <folder of its project.toml>`.",
             project=project,
+        )
+
+
+class TokenNotFound(NotFound):
+    """The project has no token of that name."""
+
+    def __init__(self, project: str, name: str) -> None:
+        super().__init__(
+            f"project {project!r} has no token {name!r}",
+            remedy=f"See `efficientai-toolkit mlops:tokens list --project {project}`.",
+            project=project,
+            name=name,
         )
 
 
@@ -431,8 +444,8 @@ class Unauthorized(Refused):
 class Forbidden(Refused):
     """The token is good, but not for this."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"this token may not {what}", remedy="Use a token of that project, or an admin's.")
+    def __init__(self, what: str, *, remedy: str = "Use a token of that project, or an admin's.") -> None:
+        super().__init__(f"this token may not {what}", remedy=remedy)
 
 
 class InvalidInput(MLOpsError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import time
@@ -57,7 +56,7 @@ from mlops.store.changes import Marks
 from mlops.store.figures import Figures
 from mlops.store.search import Found
 from mlops.store.store import Store
-from mlops.store.tokens import Principal, Role
+from mlops.store.tokens import Principal, Role, token_hash
 from mlops.traces import Traces
 from mlops.tracking.curves import MetricCurves
 from mlops.tracking.rest import Rest
@@ -235,14 +234,18 @@ class Platform:
 
     def remembered(self, token: str) -> Principal | None:
         """Who holds the token, if that was asked a moment ago; never blocks."""
-        return self._callers.fresh(token)
+        return self._callers.fresh(token_hash(token))
 
     def authenticate(self, token: str) -> Principal:
         """Who holds the token; raises `Unauthorized`. A known one stays good for some minutes while
         Postgres is away."""
         if not self._prepared:
             raise ServiceUnavailable("postgres", "its tables are being prepared")
-        return self._callers.find(token)
+        return self._callers.find(token_hash(token))
+
+    def living_tokens(self) -> frozenset[str]:
+        """Hashes of all tokens that are let in."""
+        return self._store.tokens.hashes()
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -552,29 +555,30 @@ class _Callers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[bytes, tuple[Principal, float, float]] = {}
-        """Digest of the token -> (who, when Postgres said so, until when not to ask again)."""
+        self._known: dict[str, tuple[Principal, float, float]] = {}
+        """Hash of the token, which itself is not kept -> (who, when Postgres said so, until when not to ask
+        again)."""
 
-    def fresh(self, token: str) -> Principal | None:
-        known = self._known.get(_digest(token))
+    def fresh(self, hashed: str) -> Principal | None:
+        known = self._known.get(hashed)
         return known[0] if known is not None and time.monotonic() < known[2] else None
 
-    def find(self, token: str) -> Principal:
-        digest, now = _digest(token), time.monotonic()
+    def find(self, hashed: str) -> Principal:
+        now = time.monotonic()
         try:
-            principal = self._store.tokens.find(token)
+            principal = self._store.tokens.find(hashed)
         except ServiceUnavailable:
-            known = self._known.get(digest)
+            known = self._known.get(hashed)
             if known is None or now - known[1] > self.STALE_S:
                 raise
-            self._known[digest] = (known[0], known[1], now + self.RETRY_S)
+            self._known[hashed] = (known[0], known[1], now + self.RETRY_S)
             return known[0]
         if principal is None:
-            self._known.pop(digest, None)
+            self._known.pop(hashed, None)
             raise Unauthorized
         if len(self._known) >= self.MOST:
             self._known.clear()
-        self._known[digest] = (principal, now, now + self.FRESH_S)
+        self._known[hashed] = (principal, now, now + self.FRESH_S)
         return principal
 
 
@@ -586,11 +590,6 @@ def _evidently(installation: Installation) -> EvidentlyClient | None:
 def _account_of(installation: Installation, workspace: ProjectWorkspace) -> Rest:
     password = installation.secret(installation.project_secret_name(workspace.project_name, "mlflow"))
     return Rest(lambda: installation.mlflow_url, workspace.namespace, workspace.namespace, password)
-
-
-def _digest(token: str) -> bytes:
-    # The tokens themselves are not kept in memory.
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def _check_names(project: str, model: str) -> None:

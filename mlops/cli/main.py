@@ -25,6 +25,7 @@ from mlops.cli import (
     runs,
     stack,
     sync,
+    tokens,
 )
 from mlops.cli.output import say, to_json
 
@@ -50,6 +51,7 @@ _PLATFORM = (
     logs,
     hardware,
     projects,
+    tokens,
     runs,
     deployments,
     export,

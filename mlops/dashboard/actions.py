@@ -27,6 +27,14 @@ async def _from_our_form(request: Request, csrf: Field = "") -> None:
         raise Forbidden("change anything by a form that is not the dashboard's")
 
 
+async def _by_who_may(request: Request) -> None:
+    """Raises `Forbidden` for a viewer."""
+    caller: Principal = request.state.principal
+    caller.check_may_change("change anything")
+
+
+ASKS = [Depends(_by_who_may)]
+"""Of a route that asks whether something shall be changed."""
 OUR_FORM = [Depends(_from_our_form)]
 """Of a route that takes a form of the dashboard."""
 
@@ -37,7 +45,7 @@ def action_routes(platform: Platform, frame: Frame) -> APIRouter:
     routes = APIRouter()
     desk = platform.alerts
 
-    @routes.get("/monitoring/alerts/{number}/acknowledge")
+    @routes.get("/monitoring/alerts/{number}/acknowledge", dependencies=ASKS)
     def ask_acknowledge(request: Request, number: _Number) -> Response:
         """Ask whether somebody looks after the alert."""
         return frame.sheet(request, "acknowledge", alert=_alert(platform, request, number))
@@ -49,7 +57,7 @@ def action_routes(platform: Platform, frame: Frame) -> APIRouter:
         alert = desk.acknowledge(number, caller.name, caller.project)
         return done(f"You look after {alert.rule}. Only its end is told now.", "alerts")
 
-    @routes.get("/monitoring/alerts/{number}/silence")
+    @routes.get("/monitoring/alerts/{number}/silence", dependencies=ASKS)
     def ask_silence(request: Request, number: _Number) -> Response:
         """Ask for how long nothing shall be told of the alert."""
         return frame.sheet(request, "silence", alert=_alert(platform, request, number))
@@ -62,7 +70,7 @@ def action_routes(platform: Platform, frame: Frame) -> APIRouter:
         desk.silence(alert.project, alert.rule, alert.subject, _minutes(minutes), caller.name)
         return done(f"Nothing is told of {alert.rule} for {minutes} min.", "silences")
 
-    @routes.get("/services/{name}/restart")
+    @routes.get("/services/{name}/restart", dependencies=ASKS)
     def ask_restart(request: Request, name: str) -> Response:
         """Ask whether the service shall be restarted."""
         _for_an_admin(request)

@@ -122,6 +122,11 @@ class View:
     """Projects of the switcher."""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def may_change(self) -> bool:
+        """Whether the actions of the page are shown: they need a session, and more than a viewer's role."""
+        return bool(self.csrf) and self.principal.may_change
+
 
 class Frame:
     """Shows pages; one for each gateway."""
@@ -167,7 +172,7 @@ class Frame:
     def sheet(
         self, request: Request, action: str, template: str = "sheets.html", **values: Any
     ) -> HTMLResponse:
-        """The question of an action, for the side sheet: the block of that name of the template."""
+        """What the side sheet shows: the block of that name of the template."""
         csrf: str = request.state.csrf
         return self._templates.render(template, block=action, csrf=csrf, **values)
 

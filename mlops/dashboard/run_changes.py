@@ -10,7 +10,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from mlops.dashboard.actions import OUR_FORM, done
+from mlops.dashboard.actions import ASKS, OUR_FORM, done
 from mlops.dashboard.frame import Frame, Page
 from mlops.errors import InvalidInput
 from mlops.platform import Platform
@@ -43,7 +43,7 @@ def run_change_routes(platform: Platform, frame: Frame, runs: Page) -> APIRouter
         shown.headers["HX-Trigger"] = json.dumps({"live:runs": "", "unpick": ""})
         return shown
 
-    @routes.get("/runs/tag")
+    @routes.get("/runs/tag", dependencies=ASKS)
     def ask_tag(request: Request, run: _Asked = []) -> Response:  # noqa: B006
         """Ask which tag the selected runs shall have."""
         return ask(request, "tag", run)
@@ -59,7 +59,7 @@ def run_change_routes(platform: Platform, frame: Frame, runs: Page) -> APIRouter
             return told(request, outcome, "tagged")
         return done(f"{_runs(outcome)} tagged.", "runs")
 
-    @routes.get("/runs/archive")
+    @routes.get("/runs/archive", dependencies=ASKS)
     def ask_archive(request: Request, run: _Asked = []) -> Response:  # noqa: B006
         """Ask whether the selected runs shall leave the tables."""
         return ask(request, "archive", run)
@@ -71,7 +71,7 @@ def run_change_routes(platform: Platform, frame: Frame, runs: Page) -> APIRouter
         outcome = desk.archive([read_run(each) for each in run], caller.name, caller.project)
         return told(request, outcome, "archived")
 
-    @routes.get("/runs/archived")
+    @routes.get("/runs/archived", dependencies=ASKS)
     async def show_archived(request: Request) -> Response:
         """Show a project's archived runs, and ask which shall come back."""
         view = await frame.view(request, runs)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from mlops.dashboard.actions import OUR_FORM, Field, done
+from mlops.dashboard.actions import ASKS, OUR_FORM, Field, done
 from mlops.dashboard.changes import Answer, Verb, ask, do
 from mlops.dashboard.deployments import deployment_page, deployments_page
 from mlops.dashboard.frame import Frame
@@ -55,7 +55,7 @@ def serving_routes(platform: Platform, frame: Frame) -> APIRouter:
         """Show what serves of a model."""
         return await frame.show(request, deployment_page(platform, project, model))
 
-    @routes.get(one + "/try")
+    @routes.get(one + "/try", dependencies=ASKS)
     async def show_form(request: Request, project: str, model: str) -> Response:
         """Show the form that asks the model, made from what its champion takes."""
         inputs: list[Input] | None = None
@@ -73,7 +73,7 @@ def serving_routes(platform: Platform, frame: Frame) -> APIRouter:
             takes_files=takes_files, problem=problem,
         )  # fmt: skip
 
-    @routes.get(one + "/{verb}")
+    @routes.get(one + "/{verb}", dependencies=ASKS)
     def ask_change(
         request: Request, project: str, model: str, verb: Verb, version: _Chosen = "", side: _Chosen = ""
     ) -> Response:

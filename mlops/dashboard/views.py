@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from mlops.dashboard.actions import OUR_FORM, done
+from mlops.dashboard.actions import ASKS, OUR_FORM, done
 from mlops.dashboard.frame import Frame, Page, Scope
 from mlops.dashboard.rendering import link
 from mlops.platform import Platform
@@ -39,7 +39,7 @@ def view_routes(platform: Platform, frame: Frame, runs: Page) -> APIRouter:
     routes = APIRouter()
     desk = platform.views
 
-    @routes.get("/views/new")
+    @routes.get("/views/new", dependencies=ASKS)
     async def ask_save(request: Request) -> Response:
         """Ask for the name of what the page shows."""
         scope = (await frame.view(request, runs)).scope
@@ -57,7 +57,7 @@ def view_routes(platform: Platform, frame: Frame, runs: Page) -> APIRouter:
         """Lead to what a view shows now: a URL that stays when the view is changed."""
         return RedirectResponse(view_url(_view(platform, request, number)), 303)
 
-    @routes.get("/views/{number}/change")
+    @routes.get("/views/{number}/change", dependencies=ASKS)
     async def ask_change(request: Request, number: _Number) -> Response:
         """Ask for another name, whether it shall ask for what the page shows, or whether it shall go."""
         query = query_of((await frame.view(request, runs)).scope)

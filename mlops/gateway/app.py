@@ -17,6 +17,7 @@ from mlops.gateway.errors import add_error_handlers
 from mlops.gateway.evidently.origin import EvidentlyOrigin
 from mlops.gateway.origins import OriginCheck
 from mlops.gateway.responses import Responses
+from mlops.gateway.roles import ViewersRead
 from mlops.gateway.routes.alerts import alert_routes
 from mlops.gateway.routes.board import board_routes
 from mlops.gateway.routes.comparison import comparison_routes
@@ -78,6 +79,7 @@ def create_app(platform: Platform) -> FastAPI:
                 gateway=platform.addresses.gateway,
                 client=platform.evidently,
             ),
+            Middleware(ViewersRead),  # last: Evidently's origin shows only, and reads by POST
         ],
     )
     app.state.streams = streams

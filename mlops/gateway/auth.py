@@ -17,7 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mlops.errors import Forbidden, MLOpsError, Unauthorized
 from mlops.gateway.errors import error_response
 from mlops.gateway.failures import Refusals
+from mlops.gateway.roles import SAFE_METHODS
 from mlops.gateway.sessions import Sessions
+from mlops.gateway.sources import Source
 from mlops.logs.context import PROJECT
 from mlops.platform import Platform
 from mlops.project import check_project_name
@@ -31,7 +33,8 @@ OPEN_PATHS = frozenset(
 BASIC_PATH = "/invocations"
 """Where HTTP Basic is taken, too: MLflow's own client knows no other way."""
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_HASHES_FRESH_S, _PATIENCE_S = 5.0, 0.25
+"""How old the list of tokens may be, and how long it is waited for."""
 
 
 class Authentication:
@@ -46,6 +49,9 @@ class Authentication:
         self._platform = platform
         self._sessions = sessions
         self._refusals = Refusals()
+        self._tokens = Source(
+            "tokens", platform.living_tokens, fresh_s=_HASHES_FRESH_S, patience_s=_PATIENCE_S
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a known caller through; raises nothing."""
@@ -82,12 +88,20 @@ class Authentication:
             return await identify_token(self._platform, token.strip()), "", ""
         cookie = cookie_parser(headers.get("cookie", "")).get(self._sessions.cookie, "")
         principal = self._sessions.read(cookie) if cookie else None
-        if principal is None:
+        if principal is None or not await self._is_let_in(principal):
             raise Unauthorized
-        if method not in _SAFE_METHODS and "origin" not in headers:
+        if method not in SAFE_METHODS and "origin" not in headers:
             # Browsers send it with every such request; its value was checked before.
             raise Forbidden("change anything by a session without an Origin header")
         return principal, self._sessions.csrf(cookie), ""
+
+    async def _is_let_in(self, principal: Principal) -> bool:
+        """Whether a session's token still is. While Postgres is away its cookie will do, which is signed."""
+        known = await self._tokens.read()
+        if known is None or principal.token in known:
+            return True
+        # Revoked, or younger than what is known.
+        return principal.token in await run_in_threadpool(self._platform.living_tokens)
 
 
 def _basic(encoded: str) -> tuple[str, str]:

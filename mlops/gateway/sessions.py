@@ -15,6 +15,8 @@ from starlette.responses import Response
 from mlops.store.tokens import Principal, Role
 
 LIFETIME_S = 12 * 3600
+_SESSION = "session 2"
+"""What is signed; another number where cookies hold something else than before."""
 
 
 class Sessions:
@@ -30,27 +32,23 @@ class Sessions:
 
     def issue(self, principal: Principal) -> str:
         """A cookie's value, good for 12 hours."""
-        claims = [
-            principal.role.value,
-            principal.project,
-            int(time.time()) + LIFETIME_S,
-            secrets.token_hex(8),
-        ]
+        until, nonce = int(time.time()) + LIFETIME_S, secrets.token_hex(8)
+        claims = [until, nonce, principal.role.value, principal.project, principal.holder, principal.token]
         payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
-        return f"{payload}.{self._sign('session', payload)}"
+        return f"{payload}.{self._sign(_SESSION, payload)}"
 
     def read(self, value: str) -> Principal | None:
         """Who the cookie says calls; None when it is forged or has run out."""
         payload, _, signature = value.partition(".")
-        if not hmac.compare_digest(signature.encode(), self._sign("session", payload).encode()):
+        if not hmac.compare_digest(signature.encode(), self._sign(_SESSION, payload).encode()):
             return None
-        role, project, expires, _ = json.loads(base64.urlsafe_b64decode(payload))
-        return Principal(Role(role), project) if time.time() < expires else None
+        until, _, role, *who = json.loads(base64.urlsafe_b64decode(payload))
+        return Principal(Role(role), *who) if time.time() < until else None
 
     def left_s(self, value: str) -> float:
         """For how many s more a cookie that `read` knows is good."""
         claims = json.loads(base64.urlsafe_b64decode(value.partition(".")[0]))
-        return float(claims[2]) - time.time()
+        return float(claims[0]) - time.time()
 
     def csrf(self, binding: str) -> str:
         """The token a form must send back; `binding` is the cookie it belongs to."""

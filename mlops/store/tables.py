@@ -49,6 +49,8 @@ tokens = Table(
     Column("role", Text, nullable=False),
     Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE")),
     _now("created_at"),
+    Column("name", Text, nullable=False, server_default=""),  # "": the project's own, or the admin's
+    Index("tokens_by_name", "project", "name", unique=True, postgresql_where=text("name <> ''")),
 )
 
 deployments = Table(

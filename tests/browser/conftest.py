@@ -99,6 +99,7 @@ def _fill(store: Store, root: Path) -> None:
         )
         store.projects.put(workspace, {"description": description, "primary_metric": metric})
     store.tokens.put("token-of-digits", Role.MEMBER, "digits")
+    store.tokens.add("token-of-a-viewer", Role.VIEWER, "drilling", "grafana")
     last = {"val_mae_mm": 0.0731, "entry_mae_mm": 0.0512, "exit_mae_mm": 0.0984, "loss": 0.00213}
     drilled = {key: MetricSummary(value, value, value) for key, value in last.items()}
     store.run_index.put(

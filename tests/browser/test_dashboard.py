@@ -112,6 +112,20 @@ def test_member_sees_its_project_only(open_page, gateway: Installation) -> None:
         assert "platform /" not in text
 
 
+def test_viewer_sees_the_pages_without_actions(open_page, gateway: Installation, tmp_path: Path) -> None:
+    page = open_page(token="token-of-a-viewer")
+    assert page.locator(".account").inner_text() == "viewer of drilling"
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    model, deployment = "/models/drilling/depth", "/deployments/drilling/depth"
+    for path in ("/", "/runs?state=failed", model, f"{model}/5", "/deployments", deployment, "/monitoring"):
+        page.goto(gateway.gateway_url + path)
+        asking = page.locator("main [hx-get]:is(button, #try)").all_text_contents()
+        assert [words for words in asking if words.strip() != "Columns"] == [], path
+    _looks_right(page, folder / "viewer-monitoring.png")
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url(gateway.gateway_url + "/login")
+
+
 def test_home_renews_itself_and_keeps_what_is_in_use(open_page, store: Store) -> None:
     page = open_page()
     page.locator("#deployments summary").click()

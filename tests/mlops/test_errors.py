@@ -22,6 +22,7 @@ EXAMPLES: list[MLOpsError] = [
     errors.BackendUnknown("tracking", "nope", ["mlflow", "memory"]),
     errors.NotFound("it is not there"),
     errors.ProjectNotFound("digits"),
+    errors.TokenNotFound("digits", "grafana"),
     errors.RunNotFound("digits", "0a1b"),
     errors.ArtifactNotFound("digits", "0a1b", "plots/roc.png"),
     errors.MetricNotFound("digits", "loss"),

@@ -23,7 +23,7 @@ from mlops.errors import (
 from mlops.installation import Installation
 from mlops.registration import register
 from mlops.store.store import Store
-from mlops.store.tokens import Role
+from mlops.store.tokens import Role, token_hash
 from mlops.workspace import Workspace, recorded_projects
 
 AddProject = Callable[..., str]
@@ -188,7 +188,7 @@ def test_registered_projects_hold_tokens_for_themselves_alone(
 ) -> None:
     for name in ("joins-one", "joins-two"):
         workspace = register(folder(tmp_path, name), stack, stack_store)
-        principal = stack_store.tokens.find(workspace.token())
+        principal = stack_store.tokens.find(token_hash(workspace.token()))
         assert principal is not None
         assert (principal.role, principal.project) == (Role.MEMBER, name)
 

@@ -11,6 +11,8 @@ from starlette.testclient import TestClient
 
 from mlops.gateway.app import create_app
 from mlops.platform import Platform
+from mlops.store.store import Store
+from mlops.store.tokens import Role
 
 
 @pytest.fixture
@@ -59,3 +61,10 @@ def admin(client_of: Callable[[str], TestClient]) -> TestClient:
 def alpha(client_of: Callable[[str], TestClient]) -> TestClient:
     """A member of alpha."""
     return client_of("token-of-alpha")
+
+
+@pytest.fixture
+def viewer(client_of: Callable[[str], TestClient], store: Store) -> TestClient:
+    """A viewer of alpha."""
+    store.tokens.add("token-of-a-viewer", Role.VIEWER, "alpha", "grafana")
+    return client_of("token-of-a-viewer")

@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from mlops.errors import Forbidden, MLOpsError
 from mlops.gateway.auth import OPEN_PATHS
+from mlops.gateway.roles import SAFE_METHODS, VIEWERS_POSTS
 
 KNOWN = {
     ("GET", "/"),
@@ -127,6 +129,52 @@ def test_member_changes_nothing_of_the_other_project(
     assert predicted.status_code == 403
     assert replica.requests == []
     assert admin.get(path).json()["state"] == "running"
+
+
+def _with_numbers(path: str) -> str:
+    return _filled(re.sub(r"\{(number|version)[^}]*\}", "1", path), "alpha")
+
+
+def test_a_viewer_changes_nothing_and_sees_what_a_member_sees(
+    alpha: TestClient, viewer: TestClient, routes, serve: Callable[..., int], replica_server, monkeypatch
+) -> None:
+    monkeypatch.setattr("mlops.gateway.streams.LONGEST_S", 0.0)
+    replica = replica_server()
+    serve("alpha", "depth", replica.url)
+    asks = {
+        path for method, path in routes if method == "POST" and not path.startswith(("/api/", "/projects/"))
+    }
+    asks |= {"/deployments/{project}/{model}/try", "/runs/archived"}
+    seen = []
+    for method, path in routes:
+        if path in VIEWERS_POSTS:
+            continue
+        answer = viewer.request(method, _with_numbers(path), headers={"Accept": "application/json"})
+        if method not in SAFE_METHODS or path in asks:
+            assert answer.status_code == 403, (method, path)
+            assert "its role is viewer" in answer.json()["error"]["message"], (method, path)
+        else:
+            same = alpha.request(method, _with_numbers(path), headers={"Accept": "application/json"})
+            assert answer.status_code == same.status_code, (method, path)
+            seen += [path] * (answer.status_code == 200)
+    assert len(set(seen)) > 40
+    assert replica.requests == []
+    assert set(VIEWERS_POSTS) == {"/login", "/logout", "/api/tickets"}
+
+
+def test_a_viewers_refusal_names_role_and_remedy(viewer: TestClient, anonymous: TestClient) -> None:
+    refused = viewer.put("/api/projects/alpha/deployments/depth", content=b"no JSON")
+    error = MLOpsError.from_json(refused.json())
+    assert isinstance(error, Forbidden)
+    assert error.message.endswith(
+        "PUT /api/projects/alpha/deployments/depth: its role is viewer, which only reads"
+    )
+    assert error.remedy == "Use a member's token of project 'alpha', or an admin's."
+    asked = anonymous.post("/invocations", auth=("alpha/depth", "token-of-a-viewer"))
+    assert "its role is viewer" in asked.json()["error"]["message"]
+    assert viewer.post("/nowhere").status_code == 403
+    assert viewer.get("/api/projects/beta").status_code == 403
+    assert viewer.get("/api/me").json() == {"name": "alpha/grafana", "role": "viewer", "project": "alpha"}
 
 
 def test_revoked_token_is_refused_within_seconds(alpha: TestClient, store, monkeypatch) -> None:

@@ -165,6 +165,17 @@ def test_each_of_evidentlys_routes_is_known_and_answers_its_own_project_alone(
             assert str(BETA) not in own.text
 
 
+def test_viewers_read_by_post_there(
+    at_door: Callable[[str], TestClient], viewer: TestClient, routes: list[tuple[str, str]]
+) -> None:
+    reader = at_door("token-of-a-viewer")
+    for path in (
+        path for method, path in routes if ROUTES.get(f"{method} {path}") == READ and method == "POST"
+    ):
+        assert reader.post(filled(path, ALPHA, 1), json={"series_filter": []}).is_success, path
+        assert reader.post(filled(path, BETA, 4), json={"series_filter": []}).status_code == 404, path
+
+
 def test_strangers_get_nothing(anonymous: TestClient, routes: list[tuple[str, str]]) -> None:
     anonymous.base_url = DOOR
     for method, path in routes:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
 from starlette.testclient import TestClient
 
+from mlops.entities import Severity
+from mlops.errors import ServiceUnavailable
 from mlops.gateway import sessions as sessions_module
 from mlops.gateway.sessions import Sessions
 from mlops.gateway.tickets import Tickets
-from mlops.store.tokens import Principal, Role
+from mlops.store.alerts import Begun, Changes
+from mlops.store.store import Store
+from mlops.store.tokens import Principal, Role, Tokens
 
 
 def _csrf(page: str) -> str:
@@ -148,3 +153,68 @@ def test_forged_and_outlived_cookies_are_nobody(monkeypatch: pytest.MonkeyPatch)
 
 def test_installations_of_one_host_keep_their_sessions_apart() -> None:
     assert Sessions("k", "http://127.0.0.1:1").cookie != Sessions("k", "http://127.0.0.1:2").cookie
+
+
+def test_a_viewers_session_shows_no_action_and_a_forged_one_is_refused(
+    anonymous: TestClient, viewer: TestClient, store: Store, serve, add_version
+) -> None:
+    serve("alpha", "depth", "http://127.0.0.1:1")
+    add_version("alpha", "depth", 1)
+    add_version("alpha", "wear", 1)
+    store.run_views.add("alpha", "last week", "since=7d", "alpha")
+    began = Begun(
+        ("alpha", "drift", "depth"), "column_drift", Severity.WARNING, "wrong", 1.0, 1.0, (), True, True
+    )
+    store.alerts.apply(Changes(begun=[began]), datetime.now(UTC))
+    (alert,) = store.alerts.latest("alpha")
+    actions = {
+        "/runs?state=failed": "/views/", "/models/alpha/wear": "/deploy?", "/models/alpha/wear/1": "/deploy?",
+        "/deployments": "/undeploy", "/deployments/alpha/depth": '/try"', "/monitoring": "/acknowledge",
+    }  # fmt: skip
+    origin = {"Origin": str(anonymous.base_url)}
+    for token, is_shown in (("token-of-alpha", True), ("token-of-a-viewer", False)):
+        anonymous.cookies.clear()
+        _log_in(anonymous, token)
+        for path, action in actions.items():
+            shown = re.sub(r'href="[^"]*"', "", anonymous.get(path).text)
+            assert (action in shown) is is_shown, (token, path)
+    home = anonymous.get("/").text
+    assert "viewer of alpha" in home
+    csrf = _csrf(home)
+    forged = f"/monitoring/alerts/{alert.id}/acknowledge"
+    refused = anonymous.post(forged, data={"csrf": csrf}, headers=origin)
+    assert refused.status_code == 403
+    assert "its role is viewer" in refused.json()["error"]["message"]
+    assert anonymous.get(forged).status_code == 403
+    assert store.alerts.latest("alpha")[0].acknowledged_by == ""
+    assert anonymous.post("/logout", data={"csrf": csrf}, headers=origin).status_code == 303
+    anonymous.get(viewer.post("/api/tickets").json()["url"])
+    assert anonymous.get("/api/me").json()["role"] == "viewer"
+
+
+@pytest.fixture
+def tokens_are_read_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlops.gateway.auth._HASHES_FRESH_S", 0.0)
+
+
+@pytest.mark.usefixtures("tokens_are_read_each_time")
+def test_a_session_ends_with_its_token_and_goes_on_while_postgres_is_away(
+    anonymous: TestClient, viewer: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _log_in(anonymous, "token-of-a-viewer")
+    page = {"Accept": "text/html"}
+
+    def away(_: Tokens) -> frozenset[str]:
+        raise ServiceUnavailable("postgres")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tokens, "hashes", away)
+        assert anonymous.get("/api/me").json()["role"] == "viewer"
+    store.tokens.revoke("alpha", "grafana")
+    assert anonymous.get("/api/me").status_code == 401
+    assert anonymous.get("/", headers=page).headers["location"] == "/login"
+    store.tokens.add("another", Role.MEMBER, "alpha", "grafana")
+    assert anonymous.get("/api/me").status_code == 401, "a token of the same name is another"
+    anonymous.cookies.clear()
+    _log_in(anonymous, "another")
+    assert anonymous.get("/api/me").json() == {"name": "alpha/grafana", "role": "member", "project": "alpha"}

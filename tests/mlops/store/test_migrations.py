@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
 
 import mlops.store
 from mlops.installation import Installation
@@ -187,3 +188,20 @@ def test_what_indexed_runs_used_is_read_after_the_migration(fresh: Engine, migra
         migrate(revision)
     with fresh.connect() as connection:
         assert connection.scalar(text("SELECT rebuild_asked_at FROM run_index")) is not None
+
+
+def test_tokens_without_a_name_stay_and_those_with_one_go_with_it(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0013")
+    with fresh.begin() as connection:
+        connection.execute(text("INSERT INTO projects VALUES ('alpha', 'alpha', '/', '1', '/')"))
+        connection.execute(text("INSERT INTO tokens (hash, role, project) VALUES ('h', 'member', 'alpha')"))
+    migrate("0014")
+    named = text("INSERT INTO tokens (hash, role, project, name) VALUES (:hash, 'viewer', 'alpha', 'ada')")
+    with fresh.begin() as connection:
+        assert connection.scalar(text("SELECT name FROM tokens")) == ""
+        connection.execute(named, {"hash": "i"})
+    with pytest.raises(IntegrityError), fresh.begin() as connection:
+        connection.execute(named, {"hash": "j"})
+    migrate("0013")
+    with fresh.connect() as connection:
+        assert connection.execute(text("SELECT hash FROM tokens")).all() == [("h",)]
