@@ -388,32 +388,38 @@ def test_nothing_is_recorded_while_a_file_is_open_for_writing(make: Make, path: 
 # -- paths --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_path_outside_the_project_or_like_an_option_is_refused(make: Make, verb: str) -> None:
+def test_a_path_outside_the_project_or_like_an_option_is_refused(
+    make: Make, subtests: pytest.Subtests
+) -> None:
     store, root = make()
     write(root, "f.csv")
     write(root.parent, "b/f.csv")
     outside = ["", ".", "./", "..", "../b/f.csv", "data/../../b/f.csv", "../a/f.csv", str(root / "f.csv")]
     strange = ["-f", "--help", "data/-f", "s3://b/f.csv", "remote://mlops/f.csv", "f\0", "f\nf", "n" * 300]
     tools = [".dvc/config", ".git/config", ".mlops-data/index.json", "data/.git/config"]
-    for path in (*outside, *strange, *tools):
-        with pytest.raises(InvalidInput) as caught:
-            VERBS[verb](store, path)
-        assert caught.value.field == "path"
-        assert caught.value.remedy
+    for verb, ask in VERBS.items():
+        with subtests.test(verb=verb):
+            for path in (*outside, *strange, *tools):
+                with pytest.raises(InvalidInput) as caught:
+                    ask(store, path)
+                assert caught.value.field == "path"
+                assert caught.value.remedy
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_what_leads_out_of_the_project_by_a_symbolic_link_is_refused(make: Make, verb: str) -> None:
+def test_what_leads_out_of_the_project_by_a_symbolic_link_is_refused(
+    make: Make, subtests: pytest.Subtests
+) -> None:
     store, root = make()
     secret = write(root.parent, "elsewhere/secret.txt")
     (root / "link.txt").symlink_to(secret)
     (root / "elsewhere").symlink_to(secret.parent)
     (root / "itself").symlink_to(root)
     (root / "loop").symlink_to("loop")
-    for path in ("link.txt", "elsewhere", "elsewhere/secret.txt", "elsewhere/new", "itself", "loop"):
-        with pytest.raises(InvalidInput):
-            VERBS[verb](store, path)
+    for verb, ask in VERBS.items():
+        with subtests.test(verb=verb):
+            for path in ("link.txt", "elsewhere", "elsewhere/secret.txt", "elsewhere/new", "itself", "loop"):
+                with pytest.raises(InvalidInput):
+                    ask(store, path)
 
 
 LINKS: dict[str, str] = {
@@ -466,15 +472,19 @@ def test_what_is_no_file_is_refused(make: Make) -> None:
 
 
 @pytest.mark.parametrize("mark", ["project.toml", ".dvc/config"])
-@pytest.mark.parametrize("verb", VERBS)
-def test_what_another_project_inside_holds_is_refused(make: Make, mark: str, verb: str) -> None:
+def test_what_another_project_inside_holds_is_refused(
+    make: Make, mark: str, subtests: pytest.Subtests
+) -> None:
     store, root = make()
     write(root, f"others/inner/{mark}")
     write(root, "others/inner/data/f.csv")
     (root / "link").symlink_to("others/inner/data")
-    for path in ("others/inner", "others/inner/data", "others/inner/data/f.csv", "link", "link/f.csv"):
-        with pytest.raises(InvalidInput):
-            VERBS[verb](store, path)
+    inside = ("others/inner", "others/inner/data", "others/inner/data/f.csv", "link", "link/f.csv")
+    for verb, ask in VERBS.items():
+        with subtests.test(verb=verb):
+            for path in inside:
+                with pytest.raises(InvalidInput):
+                    ask(store, path)
     with pytest.raises(InvalidInput):
         store.add("others")
 
@@ -488,14 +498,15 @@ def test_a_repository_is_not_data(make: Make) -> None:
             store.add(path)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_what_was_never_added_is_not_found(make: Make, verb: str) -> None:
+def test_what_was_never_added_is_not_found(make: Make, subtests: pytest.Subtests) -> None:
     store, root = make()
     write(root, "data/there.csv")
-    path = "data/missing.csv" if verb == "add" else "data/there.csv"
-    with pytest.raises(DataNotFound) as caught:
-        VERBS[verb](store, path)
-    assert (caught.value.project, caught.value.path) == ("a", path)
+    for verb, ask in VERBS.items():
+        with subtests.test(verb=verb):
+            path = "data/missing.csv" if verb == "add" else "data/there.csv"
+            with pytest.raises(DataNotFound) as caught:
+                ask(store, path)
+            assert (caught.value.project, caught.value.path) == ("a", path)
 
 
 # -- the remote ---------------------------------------------------------------------------------

@@ -9,14 +9,18 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from aiohttp import web
+from jinja2.bccache import Bucket, BytecodeCache
+from sqlalchemy import URL, Engine
 
+import mlops.store.store
 from mlops.entities import (
     RUN_KEY,
     DeploymentState,
@@ -102,6 +106,47 @@ class ReplicaServer:
         features = {"X-MLOps-Features": json.dumps(told)} if "X-MLOps-Log" in request.headers else {}
         features["X-MLOps-Work"] = "0.004 3"
         return web.json_response({"outputs": {"y": [2 * x for x in inputs["x"]]}}, headers=features)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrated_once() -> Iterator[None]:
+    """Stores migrate a database once in a test process: no test takes its tables away."""
+    upgrade = mlops.store.store.upgrade
+    migrated: set[URL] = set()
+
+    def once(engine: Engine) -> None:
+        if engine.url not in migrated:
+            upgrade(engine)
+            migrated.add(engine.url)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlops.store.store, "upgrade", once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def compiled_templates() -> Iterator[None]:
+    """Each template is compiled once in a test process, not again for each app."""
+    from mlops.dashboard import rendering
+
+    environment = partial(rendering.Environment, bytecode_cache=_Compiled())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering, "Environment", environment)
+        yield
+
+
+class _Compiled(BytecodeCache):
+    """By name and source, in this process."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._known.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        assert bucket.code is not None
+        self._known[bucket.key, bucket.checksum] = bucket.code
 
 
 @pytest.fixture

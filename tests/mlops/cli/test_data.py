@@ -138,9 +138,8 @@ def test_garbage_is_shown_and_removed_with_yes(invoke, alpha: MLOpsClient) -> No
     assert invoke("mlops:gc", "--json").json[0]["objects"] == 0
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
+def test_what_cannot_be_done_exits_with_its_code(invoke, alpha: MLOpsClient, subtests) -> None:
+    for words, code in [
         (["mlops:dvc-add", "data/none"], 4),
         (["mlops:dvc-add", "../alpha"], 3),
         (["mlops:dvc-add", "/etc/passwd"], 3),
@@ -155,15 +154,11 @@ def test_garbage_is_shown_and_removed_with_yes(invoke, alpha: MLOpsClient) -> No
         (["mlops:dvc-status", "-p", "nobody"], 4),
         (["mlops:lineage", "nothing"], 4),
         (["mlops:lineage"], 2),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_done_exits_with_its_code(
-    invoke, alpha: MLOpsClient, words: list[str], code: int
-) -> None:
-    result = invoke(*words)
-    assert result.code == code
-    assert result.err
+    ]:
+        with subtests.test(words=words):
+            result = invoke(*words)
+            assert result.code == code
+            assert result.err
 
 
 def test_lineage_of_data_without_runs_is_itself(invoke, alpha: MLOpsClient) -> None:

@@ -19,7 +19,7 @@ CSRF = "f" * 64
 
 
 @pytest.fixture
-def browse(platform: Platform) -> Iterator[Callable[..., object]]:
+def browse(platform: Platform, compiled_templates: None) -> Iterator[Callable[..., object]]:
     """Asks for a path as a principal; gives the answer."""
     app = FastAPI()
     caller: dict[str, object] = {}

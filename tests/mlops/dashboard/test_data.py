@@ -64,18 +64,18 @@ def test_versions_have_their_size_checks_and_users(page, add_project, used) -> N
     assert version.index("of alpha") < version.index("units"), "what failed comes first"
 
 
-@pytest.mark.parametrize(
-    ("path", "error"),
-    [("/data/version?path=a&hash=b", "InvalidInput"),
-     ("/data/version?project=alpha&path=a&hash=b", "DataNotFound"),
-     ("/monitoring/performance?project=alpha", "InvalidInput"),
-     ("/monitoring/performance?model=depth", "InvalidInput"),
-     ("/monitoring/performance?project=nobody&model=depth", "ProjectNotFound"),
-     ("/monitoring/performance?project=alpha&model=..%2Fx", "InvalidName")],
-)  # fmt: skip
-def test_what_cannot_be_shown_is_named(browse, add_project, path: str, error: str) -> None:
+def test_what_cannot_be_shown_is_named(browse, add_project, subtests) -> None:
     add_project("alpha")
-    assert browse(path).json()["error"]["type"] == error
+    for path, error in [
+        ("/data/version?path=a&hash=b", "InvalidInput"),
+        ("/data/version?project=alpha&path=a&hash=b", "DataNotFound"),
+        ("/monitoring/performance?project=alpha", "InvalidInput"),
+        ("/monitoring/performance?model=depth", "InvalidInput"),
+        ("/monitoring/performance?project=nobody&model=depth", "ProjectNotFound"),
+        ("/monitoring/performance?project=alpha&model=..%2Fx", "InvalidName"),
+    ]:  # fmt: skip
+        with subtests.test(path=path):
+            assert browse(path).json()["error"]["type"] == error
 
 
 def test_member_sees_its_data_and_machines_alone(browse, page, add_project, used) -> None:

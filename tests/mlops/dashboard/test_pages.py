@@ -126,28 +126,29 @@ def test_member_sees_nothing_of_another_project(page, add_project, add_run, serv
     assert "wrong with the platform" in page("/monitoring")
 
 
-@pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("project", ["beta", "not-registered"])
-def test_another_project_is_refused_whether_it_exists_or_not(browse, add_project, path, project) -> None:
+def test_another_project_is_refused_whether_it_exists_or_not(browse, add_project, subtests) -> None:
     add_project("alpha")
     add_project("beta")
-    refused = browse(path + ("&" if "?" in path else "?") + f"project={project}", ALPHA)
-    assert refused.json()["error"]["type"] == "Forbidden"
+    for path in PAGES:
+        for project in ("beta", "not-registered"):
+            with subtests.test(path=path, project=project):
+                refused = browse(path + ("&" if "?" in path else "?") + f"project={project}", ALPHA)
+                assert refused.json()["error"]["type"] == "Forbidden"
 
 
-@pytest.mark.parametrize(
-    ("path", "error", "words"),
-    [("/?project=nobody", "ProjectNotFound", "nobody"), ("/?project=..%2Fx", "InvalidName", "project"),
-     ("/monitoring?range=2y", "InvalidInput", "range"), ("/services?level=loud", "InvalidInput", "level"),
-     ("/monitoring/reports/999999", "DriftReportNotFound", "999999"),
-     ("/monitoring/alerts/999999/silence", "AlertNotFound", "999999"),
-     ("/services/nothing/restart", "InvalidInput", "service")],
-)  # fmt: skip
-def test_what_cannot_be_shown_is_named(browse, add_project, path: str, error: str, words: str) -> None:
+def test_what_cannot_be_shown_is_named(browse, add_project, subtests) -> None:
     add_project("alpha")
-    told = browse(path).json()["error"]
-    assert told["type"] == error
-    assert words in str(told)
+    for path, error, words in [
+        ("/?project=nobody", "ProjectNotFound", "nobody"), ("/?project=..%2Fx", "InvalidName", "project"),
+        ("/monitoring?range=2y", "InvalidInput", "range"), ("/services?level=loud", "InvalidInput", "level"),
+        ("/monitoring/reports/999999", "DriftReportNotFound", "999999"),
+        ("/monitoring/alerts/999999/silence", "AlertNotFound", "999999"),
+        ("/services/nothing/restart", "InvalidInput", "service"),
+    ]:  # fmt: skip
+        with subtests.test(path=path):
+            told = browse(path).json()["error"]
+            assert told["type"] == error
+            assert words in str(told)
 
 
 def test_logs_are_for_admins(browse) -> None:

@@ -7,8 +7,6 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from mlops.dashboard.sparks import spark
 from mlops.dashboard.tryout import inputs_of
 from mlops.entities import DeploymentState, Side
@@ -124,15 +122,15 @@ def test_what_is_named_by_users_is_escaped(page, add_project, add_version, add_r
         assert "style=" not in shown
 
 
-@pytest.mark.parametrize(
-    ("path", "error"),
-    [("/models/alpha/nothing", "ModelNotFound"), ("/models/alpha/nothing/3", "ModelNotFound"),
-     ("/deployments/alpha/nothing", "DeploymentNotFound"), ("/models/nobody/depth", "ProjectNotFound"),
-     ("/deployments/nobody/depth", "ProjectNotFound")],
-)  # fmt: skip
-def test_what_there_is_not_is_named(browse, add_project, path: str, error: str) -> None:
+def test_what_there_is_not_is_named(browse, add_project, subtests) -> None:
     add_project("alpha")
-    assert browse(path).json()["error"]["type"] == error
+    for path, error in [
+        ("/models/alpha/nothing", "ModelNotFound"), ("/models/alpha/nothing/3", "ModelNotFound"),
+        ("/deployments/alpha/nothing", "DeploymentNotFound"), ("/models/nobody/depth", "ProjectNotFound"),
+        ("/deployments/nobody/depth", "ProjectNotFound"),
+    ]:  # fmt: skip
+        with subtests.test(path=path):
+            assert browse(path).json()["error"]["type"] == error
 
 
 def test_a_line_has_gaps_and_dots() -> None:

@@ -16,7 +16,7 @@ from mlops.store.tokens import Role
 
 
 @pytest.fixture
-def app(platform: Platform, add_project: Callable[..., str]) -> FastAPI:
+def app(platform: Platform, add_project: Callable[..., str], compiled_templates: None) -> FastAPI:
     """The app of a platform with the projects alpha and beta."""
     add_project("alpha")
     add_project("beta")

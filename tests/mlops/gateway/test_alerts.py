@@ -90,11 +90,12 @@ def test_a_rule_is_added_holds_and_is_removed(alpha: TestClient, store: Store) -
     assert [entry.action for entry in store.audit.latest()] == ["remove rule", "add rule"]
 
 
-@pytest.mark.parametrize("stated", [{}, {"kind": "slow"}, SLOW | {"threshold": -1}, [], "x", None])
-def test_a_wrong_rule_is_refused(alpha: TestClient, stated: object) -> None:
-    answer = alpha.put(f"{RULES}/slow", json=stated)
-    assert answer.status_code == 422
-    assert error_of(answer)["message"]
+def test_a_wrong_rule_is_refused(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for stated in [{}, {"kind": "slow"}, SLOW | {"threshold": -1}, [], "x", None]:
+        with subtests.test(stated=stated):
+            answer = alpha.put(f"{RULES}/slow", json=stated)
+            assert answer.status_code == 422
+            assert error_of(answer)["message"]
 
 
 def test_a_rule_of_the_project_toml_is_changed_there(
@@ -126,15 +127,13 @@ def test_a_silence(alpha: TestClient, store: Store) -> None:
     assert (kept.project, kept.rule, kept.by) == ("alpha", "run-failed", "alpha")
 
 
-@pytest.mark.parametrize(
-    ("silencing", "field"),
-    [
+def test_a_wrong_silence_is_refused(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for silencing, field in [
         ({"rule": "nothing"}, "rule"),
         ({"minutes": 0.0}, "minutes"),
         ({"minutes": 1e300}, "minutes"),
         ({"minutes": -1.0}, "minutes"),
-    ],
-)
-def test_a_wrong_silence_is_refused(alpha: TestClient, silencing: dict, field: str) -> None:
-    answer = alpha.post("/api/projects/alpha/alerts/silences", json=silencing)
-    assert (answer.status_code, error_of(answer)["fields"]["field"]) == (422, field)
+    ]:
+        with subtests.test(silencing=silencing):
+            answer = alpha.post("/api/projects/alpha/alerts/silences", json=silencing)
+            assert (answer.status_code, error_of(answer)["fields"]["field"]) == (422, field)

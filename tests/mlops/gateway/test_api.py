@@ -105,9 +105,8 @@ def test_deploy_read_undeploy(alpha: TestClient, store) -> None:
     assert entries == [("alpha", "undeploy", "alpha"), ("alpha", "deploy", "alpha")]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_bad_deployment_names_the_field(alpha: TestClient, store, subtests: pytest.Subtests) -> None:
+    for body in [
         {},
         [],
         None,
@@ -118,38 +117,38 @@ def test_deploy_read_undeploy(alpha: TestClient, store) -> None:
         {"version": 1, "replicas": 0},
         {"version": 1, "replicas": 10_000},
         {"version": 1, "unknown": 1},
-    ],
-)
-def test_bad_deployment_names_the_field(alpha: TestClient, body: object, store) -> None:
-    answer = alpha.put("/api/projects/alpha/deployments/depth", json=body)
-    assert answer.status_code == 422
-    assert _error(answer)["type"] == "InvalidInput"
-    assert _error(answer)["fields"]["problems"][0]["field"]
-    assert store.deployments.all() == []
+    ]:
+        with subtests.test(body=body):
+            answer = alpha.put("/api/projects/alpha/deployments/depth", json=body)
+            assert answer.status_code == 422
+            assert _error(answer)["type"] == "InvalidInput"
+            assert _error(answer)["fields"]["problems"][0]["field"]
+            assert store.deployments.all() == []
 
 
-@pytest.mark.parametrize(
-    "name", ["-x", "a..b", "a%20b", "a%00b", "a%0ab", "a;b", "%24(id)", "a" * 101, "%3Fx"]
-)
-def test_unsafe_model_names_are_refused(alpha: TestClient, name: str) -> None:
-    answer = alpha.put(f"/api/projects/alpha/deployments/{name}", json={"version": 1})
-    assert answer.status_code == 422
-    assert _error(answer)["type"] == "InvalidName"
-    predicted = alpha.post(f"/projects/alpha/models/{name}/predict", json={"inputs": {}})
-    assert (predicted.status_code, _error(predicted)["type"]) == (422, "InvalidName")
+def test_unsafe_model_names_are_refused(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for name in ["-x", "a..b", "a%20b", "a%00b", "a%0ab", "a;b", "%24(id)", "a" * 101, "%3Fx"]:
+        with subtests.test(name=name):
+            answer = alpha.put(f"/api/projects/alpha/deployments/{name}", json={"version": 1})
+            assert answer.status_code == 422
+            assert _error(answer)["type"] == "InvalidName"
+            predicted = alpha.post(f"/projects/alpha/models/{name}/predict", json={"inputs": {}})
+            assert (predicted.status_code, _error(predicted)["type"]) == (422, "InvalidName")
 
 
-@pytest.mark.parametrize("name", ["-x", "Alpha", "default", "a--b", "a%00", "a.b", "%3Fx", "a%20b"])
-def test_unsafe_project_names_are_refused(admin: TestClient, name: str) -> None:
-    answer = admin.get(f"/api/projects/{name}")
-    assert (answer.status_code, _error(answer)["type"]) == (422, "InvalidName")
+def test_unsafe_project_names_are_refused(admin: TestClient, subtests: pytest.Subtests) -> None:
+    for name in ["-x", "Alpha", "default", "a--b", "a%00", "a.b", "%3Fx", "a%20b"]:
+        with subtests.test(name=name):
+            answer = admin.get(f"/api/projects/{name}")
+            assert (answer.status_code, _error(answer)["type"]) == (422, "InvalidName")
 
 
-@pytest.mark.parametrize("name", ["%2e%2e", "alpha%2f..%2fbeta", "..%2f..%2fhealth", "a%2fb"])
-def test_encoded_paths_reach_nothing(alpha: TestClient, name: str) -> None:
-    for path in (f"/api/projects/{name}", f"/projects/{name}/models/depth/predict"):
-        assert alpha.get(path).status_code in (403, 404, 405, 422), path
-        assert alpha.post(path, json={}).status_code in (403, 404, 405, 422), path
+def test_encoded_paths_reach_nothing(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for name in ["%2e%2e", "alpha%2f..%2fbeta", "..%2f..%2fhealth", "a%2fb"]:
+        with subtests.test(name=name):
+            for path in (f"/api/projects/{name}", f"/projects/{name}/models/depth/predict"):
+                assert alpha.get(path).status_code in (403, 404, 405, 422), path
+                assert alpha.post(path, json={}).status_code in (403, 404, 405, 422), path
 
 
 def test_predict_passes_outputs_through(alpha: TestClient, serve: Callable[..., int], replica_server) -> None:
@@ -231,11 +230,12 @@ def test_a_caller_may_wait_for_less(alpha: TestClient, serve, replica_server) ->
     assert "no answer within 0.1 s" in _error(answer)["message"]
 
 
-@pytest.mark.parametrize("stated", ["0", "-1", "61", "nan", "soon", ""])
-def test_a_time_out_that_is_none_is_refused(alpha: TestClient, stated: str) -> None:
-    answer = alpha.post(PREDICT, json={"inputs": {}}, headers={"X-Request-Timeout": stated})
-    assert answer.status_code == 422
-    assert "X-Request-Timeout" in _error(answer)["message"]
+def test_a_time_out_that_is_none_is_refused(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for stated in ["0", "-1", "61", "nan", "soon", ""]:
+        with subtests.test(stated=stated):
+            answer = alpha.post(PREDICT, json={"inputs": {}}, headers={"X-Request-Timeout": stated})
+            assert answer.status_code == 422
+            assert "X-Request-Timeout" in _error(answer)["message"]
 
 
 def test_a_caller_who_hangs_up_is_not_waited_for(alpha: TestClient, serve, replica_server) -> None:
@@ -338,9 +338,8 @@ def test_a_canary_is_weighed_promoted_and_rolled_back(alpha: TestClient, serve, 
     ]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "kind"),
-    [
+def test_what_no_endpoint_can_do_is_named(alpha: TestClient, store, subtests: pytest.Subtests) -> None:
+    for method, path, body, status, kind in [
         ("POST", "promote", {}, 404, "DeploymentNotFound"),
         ("POST", "rollback", {}, 404, "DeploymentNotFound"),
         ("POST", "weight", {"weight": 5}, 404, "DeploymentNotFound"),
@@ -353,15 +352,12 @@ def test_a_canary_is_weighed_promoted_and_rolled_back(alpha: TestClient, serve, 
         ("DELETE", "nothing", None, 422, "InvalidInput"),
         ("PUT", "", {"version": 1, "side": "canary"}, 422, "InvalidInput"),
         ("PUT", "", {"version": 1, "side": "previous"}, 422, "InvalidInput"),
-    ],
-)
-def test_what_no_endpoint_can_do_is_named(
-    alpha: TestClient, method: str, path: str, body: object, status: int, kind: str, store
-) -> None:
-    answer = alpha.request(method, f"{ONE}/{path}".rstrip("/"), json=body)
-    assert (answer.status_code, _error(answer)["type"]) == (status, kind)
-    assert store.deployments.all() == []
-    assert store.audit.latest() == []
+    ]:
+        with subtests.test(method=method, path=path, body=body):
+            answer = alpha.request(method, f"{ONE}/{path}".rstrip("/"), json=body)
+            assert (answer.status_code, _error(answer)["type"]) == (status, kind)
+            assert store.deployments.all() == []
+            assert store.audit.latest() == []
 
 
 def test_the_routing_key_chooses_the_side(alpha: TestClient, serve, replica_server) -> None:

@@ -43,18 +43,18 @@ def test_traffic_has_gaps_where_nobody_asked(alpha: TestClient, serve, store) ->
     assert len([each for each in found["requests_s"] if each is not None]) == 1
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "words"),
-    [("/api/overview?window=soon", 422, "window"), ("/api/overview?project=beta", 403, "beta"),
-     ("/api/projects/alpha/traffic?model=depth&span_s=5", 422, "span_s"),
-     ("/api/projects/alpha/traffic", 422, "model"),
-     ("/api/projects/alpha/traffic?model=..%2Fx", 422, "model"),
-     ("/api/projects/alpha/drift-history?model=depth&window=x", 422, "window")],
-)  # fmt: skip
-def test_what_cannot_be_asked_is_named(alpha: TestClient, path: str, status: int, words: str) -> None:
-    refused = alpha.get(path)
-    assert refused.status_code == status
-    assert words in refused.text
+def test_what_cannot_be_asked_is_named(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for path, status, words in [
+        ("/api/overview?window=soon", 422, "window"), ("/api/overview?project=beta", 403, "beta"),
+        ("/api/projects/alpha/traffic?model=depth&span_s=5", 422, "span_s"),
+        ("/api/projects/alpha/traffic", 422, "model"),
+        ("/api/projects/alpha/traffic?model=..%2Fx", 422, "model"),
+        ("/api/projects/alpha/drift-history?model=depth&window=x", 422, "window"),
+    ]:  # fmt: skip
+        with subtests.test(path=path):
+            refused = alpha.get(path)
+            assert refused.status_code == status
+            assert words in refused.text
 
 
 def test_hardware_tells_the_energy_of_ones_own(admin: TestClient, alpha: TestClient, add_run) -> None:

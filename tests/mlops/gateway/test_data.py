@@ -37,26 +37,27 @@ def test_a_version_is_told_and_listed_to_those_who_may(
     ]
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "words"),
-    [("/api/data?project=beta", 403, "beta"), ("/api/projects/beta/data", 403, "beta"),
-     (f"/api/projects/beta/data/version?path=data/raw&hash={HASH}", 403, "beta"),
-     (f"/api/projects/alpha/data/version?path=other&hash={HASH}", 404, "other"),
-     ("/api/projects/alpha/data/version?path=data/raw", 422, "hash")],
-)  # fmt: skip
-def test_what_cannot_be_asked_is_named(alpha: TestClient, path: str, status: int, words: str) -> None:
-    refused = alpha.get(path)
-    assert (refused.status_code, words in refused.text) == (status, True)
+def test_what_cannot_be_asked_is_named(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for path, status, words in [
+        ("/api/data?project=beta", 403, "beta"), ("/api/projects/beta/data", 403, "beta"),
+        (f"/api/projects/beta/data/version?path=data/raw&hash={HASH}", 403, "beta"),
+        (f"/api/projects/alpha/data/version?path=other&hash={HASH}", 404, "other"),
+        ("/api/projects/alpha/data/version?path=data/raw", 422, "hash"),
+    ]:  # fmt: skip
+        with subtests.test(path=path):
+            refused = alpha.get(path)
+            assert (refused.status_code, words in refused.text) == (status, True)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"hash": "HEAD"}, {"size_bytes": -1}, {"files": "3"}, {"more": 1}, {"path": "a\0"}]
-)
-def test_what_is_no_version_is_refused(admin: TestClient, alpha: TestClient, wrong: dict) -> None:
-    assert alpha.post("/api/projects/alpha/data", json={**ADDED, **wrong}).status_code == 422
-    assert alpha.post("/api/projects/beta/data", json=ADDED).status_code == 403
-    assert admin.post("/api/projects/nobody/data", json=ADDED).status_code == 404
-    assert admin.get("/api/data").json() == []
+def test_what_is_no_version_is_refused(
+    admin: TestClient, alpha: TestClient, subtests: pytest.Subtests
+) -> None:
+    for wrong in [{"hash": "HEAD"}, {"size_bytes": -1}, {"files": "3"}, {"more": 1}, {"path": "a\0"}]:
+        with subtests.test(wrong=wrong):
+            assert alpha.post("/api/projects/alpha/data", json={**ADDED, **wrong}).status_code == 422
+            assert alpha.post("/api/projects/beta/data", json=ADDED).status_code == 403
+            assert admin.post("/api/projects/nobody/data", json=ADDED).status_code == 404
+            assert admin.get("/api/data").json() == []
 
 
 def test_the_client_of_the_gateway_tells_all_it_knows(alpha: TestClient, store: Store) -> None:

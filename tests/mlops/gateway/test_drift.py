@@ -57,21 +57,19 @@ def test_of_the_champion_where_no_version_is_named(
     assert (usual.until - usual.since).total_seconds() == 86_400
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
+def test_what_cannot_be_asked_for_is_named(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for body, field in [
         ({"model": "depth", "version": 3, "window_s": 0}, "window_s"),
         ({"model": "depth", "version": 3, "window_s": 1e300}, "window_s"),
         ({"model": "../depth", "version": 3}, "model"),
         ({"model": "depth", "version": 0}, "version"),
         ({"model": "depth", "version": 3, "more": 1}, "more"),
         ({}, "model"),
-    ],
-)
-def test_what_cannot_be_asked_for_is_named(alpha: TestClient, body: dict[str, object], field: str) -> None:
-    refused = alpha.post(DRIFT, json=body)
-    assert refused.status_code == 422
-    assert field in str(error_of(refused)["fields"])
+    ]:
+        with subtests.test(body=body):
+            refused = alpha.post(DRIFT, json=body)
+            assert refused.status_code == 422
+            assert field in str(error_of(refused)["fields"])
 
 
 def test_another_projects_reports_are_not_there(

@@ -104,9 +104,8 @@ def test_nothing_labelled_is_no_error(alpha: TestClient) -> None:
     assert alpha.get(f"{LABELS}/nothing").json() == []
 
 
-@pytest.mark.parametrize(
-    ("query", "named"),
-    [
+def test_what_cannot_be_asked_is_named(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for query, named in [
         ("", "model"),
         ("?model=../x", "model"),
         ("?model=depth&window_s=0", "window_s"),
@@ -115,30 +114,27 @@ def test_nothing_labelled_is_no_error(alpha: TestClient) -> None:
         ("?model=depth&every_s=1", "every_s"),
         ("?model=depth&every_s=60", "every_s"),
         ("?model=depth&version=0", "version"),
-    ],
-)
-def test_what_cannot_be_asked_is_named(alpha: TestClient, query: str, named: str) -> None:
-    refused = alpha.get(PERFORMANCE + query)
-    assert refused.status_code == 422
-    assert named in str(error_of(refused)["fields"])
+    ]:
+        with subtests.test(query=query):
+            refused = alpha.get(PERFORMANCE + query)
+            assert refused.status_code == 422
+            assert named in str(error_of(refused)["fields"])
 
 
-@pytest.mark.parametrize(
-    ("body", "named"),
-    [
+def test_of_what_is_wrong_nothing_is_kept(alpha: TestClient, subtests: pytest.Subtests) -> None:
+    for body, named in [
         ({}, "ground_truths"),
         ({"ground_truths": []}, "ground_truths"),
         ({"ground_truths": [label("r-1", y=1)], "more": 1}, "more"),
         ({"ground_truths": [label("r-1", y=1), label("a b", y=1)]}, "ground_truths[1].request_id"),
         ({"ground_truths": [label("r-1", y=1), {"request_id": "r-2"}]}, "ground_truths[1].truth"),
         ({"ground_truths": [1]}, "ground_truths"),
-    ],
-)
-def test_of_what_is_wrong_nothing_is_kept(alpha: TestClient, body: dict[str, Any], named: str) -> None:
-    refused = alpha.post(LABELS, json=body)
-    assert refused.status_code == 422
-    assert named in str(error_of(refused)["fields"])
-    assert alpha.get(f"{LABELS}/r-1").json() == []
+    ]:
+        with subtests.test(body=body):
+            refused = alpha.post(LABELS, json=body)
+            assert refused.status_code == 422
+            assert named in str(error_of(refused)["fields"])
+            assert alpha.get(f"{LABELS}/r-1").json() == []
 
 
 def test_another_projects_are_not_there(

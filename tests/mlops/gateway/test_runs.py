@@ -75,14 +75,13 @@ def test_a_run_of_another_project_or_a_deleted_one_is_not_found(
     assert error_of(alpha.get(path(gone), params={"key": "loss"})) == (404, "RunNotFound")
 
 
-@pytest.mark.parametrize(
-    "asked", [{}, *({"key": "loss", "max_points": n} for n in (-1, 3, 10_001, "x", 1e99))]
-)
-def test_bad_questions_are_refused(alpha: TestClient, log_curve: LogCurve, asked: dict[str, object]) -> None:
+def test_bad_questions_are_refused(alpha: TestClient, log_curve: LogCurve, subtests: pytest.Subtests) -> None:
     run = log_curve([(0, 0, 1.0)], workspace="alpha")
-    answer = alpha.get(path(run), params=asked)
-    assert error_of(answer) == (422, "InvalidInput")
-    assert "max_points" in answer.text or "key" in answer.text
+    for asked in [{}, *({"key": "loss", "max_points": n} for n in (-1, 3, 10_001, "x", 1e99))]:
+        with subtests.test(asked=asked):
+            answer = alpha.get(path(run), params=asked)
+            assert error_of(answer) == (422, "InvalidInput")
+            assert "max_points" in answer.text or "key" in answer.text
 
 
 def test_a_dead_database_and_an_mlflow_elsewhere_are_unavailable(
