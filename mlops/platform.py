@@ -58,8 +58,8 @@ from mlops.store.search import Found
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role, token_hash
 from mlops.traces import Traces
+from mlops.tracking.accounts import rest_of
 from mlops.tracking.curves import MetricCurves
-from mlops.tracking.rest import Rest
 from mlops.tracking.results import MetricHistory
 from mlops.tracking.run_changes import RunChanges
 from mlops.tracking.run_desk import RunDesk
@@ -177,7 +177,7 @@ class Platform:
             restart=lambda name: ask_restart(installation, name),
             files=None if config.mlflow_uri else ModelFiles(installation.artifacts_dir),
             evidently=_evidently(installation),
-            run_files=RunFiles(lambda workspace: _account_of(installation, workspace)),
+            run_files=RunFiles(lambda workspace: rest_of(installation, workspace)),
             journals=installation.journal_dir,
         )
 
@@ -585,11 +585,6 @@ class _Callers:
 def _evidently(installation: Installation) -> EvidentlyClient | None:
     url = installation.evidently_ui_url
     return EvidentlyClient(url, installation.secret("evidently_secret")) if url else None
-
-
-def _account_of(installation: Installation, workspace: ProjectWorkspace) -> Rest:
-    password = installation.secret(installation.project_secret_name(workspace.project_name, "mlflow"))
-    return Rest(lambda: installation.mlflow_url, workspace.namespace, workspace.namespace, password)
 
 
 def _check_names(project: str, model: str) -> None:

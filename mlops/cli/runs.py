@@ -105,7 +105,15 @@ def _show(page: Mapping[str, Any], asked: Sequence[tuple[str, str]]) -> None:
     if page["indexed_at"] is None:
         say("Runs have not been indexed yet: see the worker in `efficientai-toolkit mlops:status`.")
     else:
-        say(f"As of {age(datetime.fromisoformat(page['indexed_at']))} ago.")
+        say(f"{'Read from MLflow' if page['polled'] else 'As of'} {_ago(page['indexed_at'])}.")
+    for each in page["polled"]:
+        if each["problem"]:
+            since = f" (last {_ago(each['read_at'])})" if each["read_at"] else ""
+            say(f"{each['project']} is not read from MLflow: {harmless(each['problem'])}{since}")
+
+
+def _ago(moment: str) -> str:
+    return f"{age(datetime.fromisoformat(moment))} ago"
 
 
 def _row(run: Mapping[str, Any], asked: Sequence[tuple[str, str]]) -> dict[str, Any]:

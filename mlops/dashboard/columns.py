@@ -122,9 +122,10 @@ def _metric(run: IndexedRun, key: str, of: Of) -> Cell:
     found = run.metrics.get(key)
     if found is None:
         return Cell()
+    counted = f", {found.points} values" if found.points else " of those seen so far"
     more = (
         f"last {number(found.last)} at step {found.step}, least {number(found.min)},"
-        f" greatest {number(found.max)}, {found.points} values"
+        f" greatest {number(found.max)}{counted}"
     )
     return Cell(number(getattr(found, of.value)), more)
 

@@ -53,9 +53,9 @@ class Parts:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dashboard")
 
     async def read(self, key: Hashable, source: Callable[[], Any]) -> Part:
-        """What `source` tells now. It may raise `MLOpsError` or `OSError`, and be slow: then the part has the
-        last values of that key. `NotFound`, `InvalidInput` and `InvalidName` are the asker's affair, and
-        raised."""
+        """What `source` tells now; a part of its own where it knows that its values are old. It may raise
+        `MLOpsError` or `OSError`, and be slow: then the part has the last values of that key. `NotFound`,
+        `InvalidInput` and `InvalidName` are the asker's affair, and raised."""
         asking = self._asking.join(key, lambda: self._ask(key, source))
         done, _ = await asyncio.wait([asking], timeout=self._patience_s)
         return asking.result() if done else self._away(key, "its source is slow to answer", _REMEDY)
@@ -69,7 +69,7 @@ class Parts:
             return self._away(key, error.message, error.remedy)
         except (OSError, ValueError) as error:  # a file that is missing or half written
             return self._away(key, str(error) or type(error).__name__, _REMEDY)
-        return self._keep(key, Part(value, datetime.now(UTC)))
+        return self._keep(key, value if isinstance(value, Part) else Part(value, datetime.now(UTC)))
 
     def _away(self, key: Hashable, problem: str, remedy: str) -> Part:
         last = self._known.get(key, Part())

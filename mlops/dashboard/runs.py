@@ -20,10 +20,12 @@ from mlops.dashboard.columns import (
     usual_columns,
 )
 from mlops.dashboard.frame import Frame, Page, Region, Scope
+from mlops.dashboard.parts import Part
 from mlops.dashboard.run_changes import run_change_routes
 from mlops.dashboard.views import query_of, view_routes, view_url
 from mlops.errors import InvalidInput
 from mlops.platform import Platform
+from mlops.store.freshness import Freshness
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_query import MOST_SORTS, Of, RunQuery, RunSort
 from mlops.store.run_views import RunView
@@ -85,8 +87,10 @@ class Table:
     """The metric that a run must have to be here; empty where the order is that of their starts."""
     keys: int = 1
     """Of the order."""
-    behind: datetime | None = None
-    """As of when the index is, where that is long ago."""
+    freshness: Freshness = field(default_factory=Freshness)
+    """As of when the index is."""
+    is_behind: bool = False
+    """Whether that is long ago."""
     problem: str = ""
     """What of the question cannot be read; then there are no rows."""
     remedy: str = ""
@@ -95,7 +99,7 @@ class Table:
 def runs_page(platform: Platform) -> Page:
     """`/runs`."""
 
-    def runs(scope: Scope) -> Table:
+    def runs(scope: Scope) -> Table | Part:
         try:
             query = question(scope)
         except InvalidInput as error:
@@ -106,15 +110,17 @@ def runs_page(platform: Platform) -> Page:
         found = platform.runs.search(query, metrics=shown)
         ids = [run.id for run, _ in found.runs] if TREND in columns else []
         sparks = platform.runs.sparks(ids)
-        return Table(
+        table = Table(
             started=_sorting(Heading("Started"), RunSort(), query.order),
             headings=tuple(_heading(each, query.order) for each in columns),
             rows=tuple(_row(run, columns, primary, sparks.get(run.id)) for run, _ in found.runs),
             next=found.next,
             sorted_by=query.order[0].metric,
             keys=len(query.order),
-            behind=_behind(found.indexed_at),
+            freshness=found.freshness,
+            is_behind=_is_behind(found.freshness),
         )
+        return _away(table) if found.freshness.is_away else table
 
     def views(scope: Scope) -> tuple[RunView, ...]:
         return tuple(view for view in platform.views.all(scope.project) if view.project == scope.project)
@@ -222,6 +228,14 @@ def _row(run: IndexedRun, columns: Sequence[Column], primary: Mapping[str, str],
     )
 
 
-def _behind(indexed_at: datetime | None) -> datetime | None:
-    is_old = indexed_at is not None and datetime.now(UTC) - indexed_at > timedelta(seconds=_BEHIND_S)
-    return indexed_at if is_old else None
+def _is_behind(freshness: Freshness) -> bool:
+    at = freshness.indexed_at
+    return at is not None and datetime.now(UTC) - at > timedelta(seconds=_BEHIND_S)
+
+
+def _away(table: Table) -> Part:
+    """Of an MLflow elsewhere that does not answer."""
+    remedy = (
+        "It is tried again by itself; see the log of the worker: `efficientai-toolkit mlops:logs worker`."
+    )
+    return Part(table, table.freshness.indexed_at, table.freshness.failing[0].problem, remedy)

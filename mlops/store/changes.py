@@ -28,7 +28,7 @@ def read_marks(engine: Engine) -> Marks:
     return dict(found)
 
 
-# Of a run that goes on it counts as well how many values were logged.
+# Of a run that goes on it counts as well how many values were logged, and when the last was.
 _MARKS = text("""
 SELECT 'alerts' AS topic, coalesce(project, '') AS project,
        md5(string_agg(concat_ws('/', id, state, severity, message, acknowledged_by), ' ' ORDER BY id)) AS mark
@@ -66,7 +66,8 @@ SELECT 'runs', projects.name,
                       ORDER BY latest.started_at DESC, latest.id))
   FROM projects CROSS JOIN LATERAL (
        SELECT id, name, status, started_at, ended_at,
-              (SELECT sum(points) FROM run_metrics WHERE run_id = runs.id) AS metrics
+              (SELECT concat(sum(points), '/', max(time_ms)) FROM run_metrics WHERE run_id = runs.id)
+                AS metrics
          FROM runs WHERE project = projects.name
         ORDER BY started_at DESC, id DESC LIMIT :newest) AS latest
  GROUP BY 2

@@ -29,7 +29,8 @@ class MetricSummary:
     time_ms: int = 0
     """When the last value was logged, in ms since 1970."""
     points: int = 1
-    """How many values were logged."""
+    """How many values were logged; 0 while they are still to be counted: `min` and `max` are then of those
+    that were seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +89,13 @@ class IndexedRun:
 def words(text: str) -> Iterator[str]:
     """Letters and digits that stand together, in small letters."""
     return (found[0].casefold()[:_LONGEST_WORD] for found in _WORD.finditer(text))
+
+
+def least(one: float, other: float) -> float:
+    """The lesser one; of a number and NaN the number."""
+    return other if math.isnan(one) or other < one else one
+
+
+def greatest(one: float, other: float) -> float:
+    """The greater one; of a number and NaN the number."""
+    return -least(-one, -other)

@@ -33,7 +33,8 @@ SELECT project, model, version, run_id, created_at, author, description, locatio
 
 _DROP = text("""
 DELETE FROM model_versions AS old
- WHERE NOT EXISTS (SELECT FROM unnest(CAST(:project AS text[]), CAST(:model AS text[]),
+ WHERE (CAST(:within AS text) IS NULL OR old.project = :within)
+   AND NOT EXISTS (SELECT FROM unnest(CAST(:project AS text[]), CAST(:model AS text[]),
                                       CAST(:version AS int[])) AS new(project, model, version)
                     WHERE (new.project, new.model, new.version) = (old.project, old.model, old.version))
 """)
@@ -70,10 +71,11 @@ class ModelVersions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def put(self, found: Sequence[IndexedVersion]) -> int:
-        """Have these alone; returns how many rows changed. One whose project there is not is left out."""
+    def put(self, found: Sequence[IndexedVersion], within: str | None = None) -> int:
+        """Have these alone, in all projects or within one; returns how many rows changed. One whose project
+        there is not is left out."""
         columns = _columns(found)
-        kept = {name: columns[name] for name in ("project", "model", "version")}
+        kept = {name: columns[name] for name in ("project", "model", "version")} | {"within": within}
         with self._engine.begin() as connection:
             gone = connection.execute(_DROP, kept).rowcount
             return gone + connection.execute(_PUT, columns).rowcount
@@ -108,6 +110,15 @@ class ModelVersions:
         statement = select(model_versions).where(wanted).order_by(model_versions.c.version.desc())
         with self._engine.connect() as connection:
             return [_version(row) for row in connection.execute(statement.limit(count))]
+
+    def of_run(self, project: str, run_id: str) -> list[IndexedVersion]:
+        """Those that a run, by MLflow's id, made; by model and version."""
+        made = (model_versions.c.project == project) & (model_versions.c.run_id == run_id)
+        statement = (
+            select(model_versions).where(made).order_by(model_versions.c.model, model_versions.c.version)
+        )
+        with self._engine.connect() as connection:
+            return [_version(row) for row in connection.execute(statement)]
 
     def get(self, project: str, model: str, version: int) -> IndexedVersion | None:
         """One of them, or None."""

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from mlops.entities import RunStatus
 from mlops.store.data_versions import put_data
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.run_sparks import put_sparks, read_sparks
 from mlops.store.sparks import Spark
-from mlops.store.tables import indexed_projects, projects, run_index, run_metrics
+from mlops.store.tables import indexed_projects, projects, run_index, run_metrics, runs
 
 METRIC, PARAM, TAG = "metric", "param", "tag"
 _ONLY = 1
@@ -144,7 +145,8 @@ class RunIndexTables:
             if done.projects:
                 connection.execute(
                     names.on_conflict_do_update(
-                        index_elements=["project"], set_={"namespace": names.excluded.namespace}
+                        index_elements=["project"],
+                        set_={"namespace": names.excluded.namespace, "read_at": None, "problem": ""},
                     )
                 )
 
@@ -184,6 +186,16 @@ class RunIndexTables:
             changed += put_sparks(connection, found)
             connection.execute(_PUT_NAMES, _name_columns(found))
         return changed
+
+    def ids_of(self, project: str, *, going_on: bool = False, after: datetime | None = None) -> set[str]:
+        """The runs of a project that are in the index; those alone that go on, or began after a moment."""
+        statement = select(runs.c.id).where(runs.c.project == project)
+        if going_on:
+            statement = statement.where(runs.c.status == RunStatus.RUNNING.value)
+        if after is not None:
+            statement = statement.where(runs.c.started_at > after)
+        with self._engine.connect() as connection:
+            return set(connection.scalars(statement))
 
     def ids(self) -> dict[str, int]:
         """Every run in the index, with how many tags it has."""

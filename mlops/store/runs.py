@@ -16,7 +16,7 @@ from mlops.store.run_query import RunQuery, RunStart
 from mlops.store.run_select import select_runs
 from mlops.store.run_sparks import read_sparks
 from mlops.store.sparks import Spark
-from mlops.store.tables import run_index, run_names, runs
+from mlops.store.tables import run_names, runs
 
 _STREAMED = 500
 """Runs that an export has in memory."""
@@ -78,11 +78,6 @@ class Runs:
         if len(found) < query.limit:
             return found, None
         return found, query.start_after(found[-1])
-
-    def indexed_at(self) -> datetime | None:
-        """All that MLflow had then is in the index; None where nothing has been indexed yet."""
-        with self._engine.connect() as connection:
-            return connection.scalar(select(run_index.c.indexed_at))
 
     def stream(self, query: RunQuery) -> Iterator[IndexedRun]:
         """All runs that are wanted, whatever the query's limit."""

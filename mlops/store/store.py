@@ -20,6 +20,7 @@ from mlops.store.database import connect, upgrade
 from mlops.store.deployments import Deployments
 from mlops.store.drift import Drift
 from mlops.store.figures import Figures, read_figures
+from mlops.store.freshness import IndexFreshness
 from mlops.store.ground_truths import GroundTruths
 from mlops.store.inferences import Inferences
 from mlops.store.labelled import Labelled
@@ -35,6 +36,7 @@ from mlops.store.runs import Runs
 from mlops.store.search import Search
 from mlops.store.tokens import Tokens
 from mlops.store.traffic import TrafficLog
+from mlops.store.uncounted import UncountedMetrics
 
 
 class Store:
@@ -50,6 +52,8 @@ class Store:
         self.aliases = FollowedAliases(self._engine)
         self.runs = Runs(self._engine)
         self.run_index = RunIndexTables(self._engine)
+        self.freshness = IndexFreshness(self._engine)
+        self.uncounted = UncountedMetrics(self._engine)
         self.data = DataVersions(self._engine)
         self.run_views = RunViews(self._engine)
         self.search = Search(self._engine)

@@ -208,6 +208,10 @@ Index(
     "run_metrics_energy", run_metrics.c.time_ms, postgresql_include=["project", "last"],
     postgresql_where=run_metrics.c.key == text("'system/energy_joules'"),
 )  # fmt: skip
+Index(
+    "run_metrics_uncounted", run_metrics.c.project, run_metrics.c.run_id,
+    postgresql_where=text("points = 0"),
+)  # fmt: skip
 
 # The course of each run's primary metric (`mlops.store.run_sparks`).
 run_sparks = Table(
@@ -278,7 +282,9 @@ indexed_projects = Table(
     "indexed_projects",
     metadata,
     Column("project", Text, ForeignKey("projects.name", ondelete="CASCADE"), primary_key=True),
-    Column("namespace", Text, nullable=False),
+    Column("namespace", Text, nullable=False),  # empty: they are still to be read
+    Column("read_at", DateTime(timezone=True)),  # NULL where MLflow's tables are read, not its API
+    Column("problem", Text, nullable=False, server_default=""),  # why they could not be read since
 )
 
 # How far MLflow's tables were read, in one row.

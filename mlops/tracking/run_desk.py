@@ -11,6 +11,7 @@ from itertools import chain
 from mlops.entities import ProjectWorkspace
 from mlops.errors import Forbidden, InvalidInput, ProjectNotFound, RunNotFound
 from mlops.project import check_project_name
+from mlops.store.freshness import Freshness
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_index import METRIC, PARAM, TAG
 from mlops.store.run_query import RunQuery
@@ -34,8 +35,7 @@ class RunPage:
     """With their pages in MLflow's own UI."""
     next: str | None
     """The cursor of the page that follows; None after the last."""
-    indexed_at: datetime | None
-    """All that MLflow had then is in it; None where nothing has been indexed yet."""
+    freshness: Freshness
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ class RunDesk:
     ) -> RunPage:
         """The runs of the query's page, with all their metrics unless some are named."""
         workspaces, query = self._reach(query, within)
-        indexed_at = self._store.runs.indexed_at()  # first: what is found then is at least as new
+        freshness = self._store.freshness.of(query.projects)  # first: what is found then is at least as new
         found, begin = self._store.runs.search(query, metrics)
         return RunPage(
             [(run, self._url(workspaces, run)) for run in found],
             None if begin is None else query.cursor(begin),
-            indexed_at,
+            freshness,
         )
 
     def get(self, project: str, run_id: str) -> tuple[IndexedRun, str]:
@@ -94,7 +94,7 @@ class RunDesk:
     def names(self, query: RunQuery, within: str | None = None) -> RunNames:
         """The names of metrics, params and tags in the query's projects, whatever else it asks for."""
         _, query = self._reach(query, within)
-        indexed_at = self._store.runs.indexed_at()
+        indexed_at = self._store.freshness.of(query.projects).indexed_at
         found = self._store.runs.names(query.projects)
         return RunNames(found.get(METRIC, []), found.get(PARAM, []), found.get(TAG, []), indexed_at)
 

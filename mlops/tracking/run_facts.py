@@ -70,6 +70,8 @@ class RunFacts:
         workspace = self._store.projects.get(check_project_name(project, "project"))
         if self._curves is None:
             raise ServiceUnavailable("mlflow", "nothing reads its metrics here")
+        if isinstance(self._curves, SampledCurves):  # it knows no keys of ours
+            run_id = self._found(project, run_id)[1].id
         found = self._curves.series(
             workspace, run_id, metrics, axis=axis, begin=begin, end=end, max_points=points
         )

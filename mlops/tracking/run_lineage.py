@@ -4,7 +4,7 @@ deployments, drift reports."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -14,7 +14,7 @@ from mlops.entities import USED_KEY, DataVersion, Deployment, DriftJob, ProjectW
 from mlops.errors import ServiceUnavailable
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.store import Store
-from mlops.tracking.datasets import data_versions
+from mlops.tracking.datasets import data_versions, used_data
 
 COMMIT, PROGRAM = "mlflow.source.git.commit", "mlflow.source.name"
 
@@ -68,7 +68,8 @@ class RunLineage:
 
 
 class RunLineages:
-    """Reads the platform's database, and MLflow's at `mlflow_url`; None where MLflow is elsewhere."""
+    """Reads the platform's database, and MLflow's at `mlflow_url`; None where MLflow is elsewhere, and the
+    index tells."""
 
     def __init__(self, store: Store, mlflow_url: str | None) -> None:
         self._store = store
@@ -95,8 +96,7 @@ class RunLineages:
         self, workspace: ProjectWorkspace, run: IndexedRun
     ) -> tuple[tuple[DataVersion, ...], tuple[MadeVersion, ...], str]:
         if self._url is None:
-            remark = "MLflow is elsewhere: its page tells what data is declared, and the model versions."
-            return _used(run), (), remark
+            return self._indexed(run), self._made(run), ""
         values = {"namespace": workspace.namespace, "run": run.id}
         try:
             with psycopg.connect(
@@ -112,6 +112,17 @@ class RunLineages:
         made = tuple(MadeVersion(row["name"], row["version"], tuple(row["aliases"])) for row in versions)
         data = data_versions(run.project, _as_mlflow_tells(inputs, run.tags))
         return data or _used(run), made, ""
+
+    def _indexed(self, run: IndexedRun) -> tuple[DataVersion, ...]:
+        """The data that the index knows the run to have used; each as it was when it was first seen."""
+        uses = self._store.data.of_run(run.project, run.id)
+        known = ((use, self._store.data.find(run.project, use.path, use.hash)) for use in uses)
+        found = tuple(replace(each.version, declared=use.declared) for use, each in known if each is not None)
+        return used_data(found) or _used(run)
+
+    def _made(self, run: IndexedRun) -> tuple[MadeVersion, ...]:
+        found = self._store.model_versions.of_run(run.project, run.id)
+        return tuple(MadeVersion(each.model, each.version, each.aliases) for each in found)
 
 
 def _used(run: IndexedRun) -> tuple[DataVersion, ...]:

@@ -19,6 +19,7 @@ from mlops.monitoring.channels.book import ChannelBook
 from mlops.serving.ingress import ReplicaLogs
 from mlops.serving.ray import RayModelServer
 from mlops.store.store import Store
+from mlops.tracking.accounts import rest_of
 from mlops.tracking.admin import MLflowAdmin
 from mlops.worker.alias_mover import AliasMover
 from mlops.worker.aliases import AliasFollower
@@ -28,10 +29,11 @@ from mlops.worker.drift import DriftReports
 from mlops.worker.facts import FactFinder
 from mlops.worker.heartbeat import Heartbeat
 from mlops.worker.index import RunIndex
-from mlops.worker.indexer import Indexer
+from mlops.worker.indexer import Index, Indexer
 from mlops.worker.journals import Journals
 from mlops.worker.loop import Loop
 from mlops.worker.packaging import Packager
+from mlops.worker.polled_index import PolledIndex
 from mlops.worker.presence import DRIFT_LOCK, INDEX_LOCK, WATCH_LOCK, Presence
 from mlops.worker.reconcile import Reconciler
 from mlops.worker.recorder import ProbeRecorder
@@ -72,16 +74,17 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
     )
     packager = Packager(installation.root, installation.bentos_dir)
     heartbeat = Heartbeat(installation.run_dir / "worker.json")
-    indexer = _indexer(config, installation, store)
+    indexer = Indexer(Presence(url, INDEX_LOCK), _index(config, installation, store))
     reconciler = Reconciler(store, server, packager, installation.bentos_dir)
     journals = Journals(installation)
-    aliases = None if indexer is None else AliasFollower(store, installation.database_url("mlflow"))
+    is_elsewhere = config.mlflow_uri is not None
+    aliases = None if is_elsewhere else AliasFollower(store, installation.database_url("mlflow"))
     watch = _watch(installation, store, url)
     drift = DriftReports(store, Presence(url, DRIFT_LOCK), installation.root)
     disk = DiskMeter(store, installation)
-    also = (disk,) if indexer is None else (disk, indexer)
     loop = Loop(
-        store, presence, reconciler, heartbeat, server, journals, aliases, threads=(watch, drift, *also),
+        store, presence, reconciler, heartbeat, server, journals, aliases,
+        threads=(watch, drift, disk, indexer),
         drift_dir=installation.drift_dir, mover=_mover(installation, store, aliases),
     )  # fmt: skip
     _obey_signals(loop, packager, journals)
@@ -97,8 +100,7 @@ def _work(config: MLOpsConfig, installation: Installation) -> int:
         watch.stop()
         drift.stop()
         disk.stop()
-        if indexer is not None:
-            indexer.stop()
+        indexer.stop()
         packager.close()
         journals.close()
         heartbeat.stop()
@@ -119,16 +121,10 @@ def _mover(installation: Installation, store: Store, aliases: AliasFollower | No
     return AliasMover(store, admin) if aliases is None else AliasMover(store, admin, aliases.current)
 
 
-def _indexer(config: MLOpsConfig, installation: Installation, store: Store) -> Indexer | None:
+def _index(config: MLOpsConfig, installation: Installation, store: Store) -> Index:
     if config.mlflow_uri is None:
-        index = RunIndex(store, installation.database_url("mlflow"))
-        return Indexer(Presence(installation.database_url("mlops"), INDEX_LOCK), index)
-    log.warning(
-        "runs are not indexed, and the dashboard shows none: MLOPS_MLFLOW_URI names an MLflow elsewhere,"
-        " whose database is not read; see them in its own pages at %s",
-        config.mlflow_uri,
-    )
-    return None
+        return RunIndex(store, installation.database_url("mlflow"))
+    return PolledIndex(store, installation.mlflow_url, lambda workspace: rest_of(installation, workspace))
 
 
 def _watch(installation: Installation, store: Store, url: str) -> Watch:

@@ -19,6 +19,11 @@ from mlops.store.sparks import Spark, width_of
 from mlops.store.store import Store
 from mlops.worker.mlflow_tables import Known, MLflowTables, Position, Snapshot
 
+EVERY_S = 0.4
+"""Between two rounds, or `_SHARE` times what the last one took: however many runs there are, the processor is
+not theirs."""
+_SHARE = 4
+LONGEST_PAUSE_S = 10.0
 BATCH = 250
 """Runs that are read and written at a time."""
 SWEEP_S = 30.0
@@ -38,8 +43,7 @@ class RunIndex:
     def __init__(self, store: Store, mlflow_url: str) -> None:
         self._store = store
         self._tables = MLflowTables(mlflow_url)
-        self.took_s = 0.0
-        """The last round, without a sweep."""
+        self._took_s = 0.0  # the last round, without a sweep
         self._sweep_due = 0.0
         self._registry: tuple[str, dict[str, str]] = (
             "",
@@ -47,13 +51,17 @@ class RunIndex:
         )  # mark and projects of the versions in the index
         self._halted = threading.Event()
 
+    @property
+    def pause_s(self) -> float:
+        """See `Index.pause_s`."""
+        return min(max(EVERY_S, _SHARE * self._took_s), LONGEST_PAUSE_S)
+
     def halt(self) -> None:
-        """Have `update` end after what it is writing, as if it had been cut short there."""
+        """See `Index.halt`."""
         self._halted.set()
 
     def update(self) -> int:
-        """One round; returns the number of rows that changed. Raises `ServiceUnavailable` when Postgres does
-        not answer; what was not finished is done by the next round."""
+        """See `Index.update`."""
         with suppress(_Halted):
             return self._update()
         return 0
@@ -71,7 +79,7 @@ class RunIndex:
             else:
                 changed = self._read_changes(snapshot, projects, progress)
             changed += self._read_versions(snapshot, projects, is_new=is_new)
-            self.took_s = time.monotonic() - began
+            self._took_s = time.monotonic() - began
             if is_new or time.monotonic() >= self._sweep_due:
                 changed += self._sweep(snapshot, projects)
         self._store.run_index.finish(

@@ -5,24 +5,37 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import TYPE_CHECKING, Protocol
 
 from mlops.errors import ServiceUnavailable
-from mlops.worker.index import RunIndex
 from mlops.worker.presence import Presence
+
+if TYPE_CHECKING:
+    from mlops.worker.index import RunIndex
+    from mlops.worker.polled_index import PolledIndex
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 0.4
-"""Between two rounds, or `_SHARE` times what the last one took: however many runs there are, the processor is
-not theirs."""
-_SHARE = 4
-LONGEST_PAUSE_S = 10.0
+
+class Index(Protocol):
+    """Keeps the index of runs and model versions like MLflow, by rounds; used from one thread."""
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until the next round is due."""
+
+    def update(self) -> int:
+        """One round; returns the number of rows that changed. Raises `ServiceUnavailable` where it could not
+        be; what was not finished is done by the next round."""
+
+    def halt(self) -> None:
+        """Have `update` end after what it is writing, as if it had been cut short there."""
 
 
 class Indexer:
     """`start` and `stop` bound its life."""
 
-    def __init__(self, presence: Presence, index: RunIndex) -> None:
+    def __init__(self, presence: Presence, index: Index) -> None:
         self._presence = presence
         self._index = index
         self._stop = threading.Event()
@@ -50,4 +63,9 @@ class Indexer:
                 log.warning("the index of runs waits: %s", error.message)
             except Exception:
                 log.exception("a round of the index of runs failed")
-            pause = min(max(EVERY_S, _SHARE * self._index.took_s), LONGEST_PAUSE_S)
+            pause = self._index.pause_s
+
+
+if TYPE_CHECKING:
+    _by_tables: type[Index] = RunIndex
+    _by_polling: type[Index] = PolledIndex

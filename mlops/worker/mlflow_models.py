@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from mlops.store.model_versions import IndexedVersion
+from mlops.worker.mlflow_values import LONGEST
 
 # A row's xmin is the transaction that wrote it. Later ones are greater: where as many rows have the same sum,
 # nothing was written or removed. All read as MLflow 3.17 lays it out; a test runs it on MLflow's own.
@@ -42,9 +43,6 @@ SELECT w.project, v.name AS model, v.version, v.creation_time, v.run_id, v.user_
     ON (a.workspace, a.name, a.version) = (v.workspace, v.name, v.version)
  WHERE v.current_stage IS DISTINCT FROM 'Deleted_Internal'
 """
-
-LONGEST = 500
-"""Characters of a tag: what is longer is a document, and no index has it."""
 
 
 def registry_mark(connection: psycopg.Connection[Any]) -> str:

@@ -7,24 +7,22 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from mlops.entities import DataVersion, RunStatus
+from mlops.entities import DataVersion
 from mlops.errors import ServiceUnavailable
-from mlops.store.indexed_runs import IndexedRun, MetricSummary
+from mlops.store.indexed_runs import IndexedRun, MetricSummary, greatest, least
 from mlops.store.model_versions import IndexedVersion
 from mlops.tracking.datasets import data_versions
 from mlops.worker.mlflow_models import read_versions, registry_mark
+from mlops.worker.mlflow_values import LARGEST, LONGEST, moment, number, status, stored
 
 Known = Mapping[tuple[str, str], MetricSummary]
 """(run, key) -> a metric whose values up to this last one have been read."""
-
-LONGEST = 500
-"""Characters of a param or tag: what is longer is a document, and no index has it."""
 
 _SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "60s", "jit": "off"}
 
@@ -114,10 +112,6 @@ SELECT i.destination_id AS run_uuid, d.name, d.digest, d.dataset_source_type AS 
  WHERE i.destination_type = 'RUN' AND i.source_type = 'DATASET' AND d.dataset_source_type = 'dvc'
    AND i.destination_id = ANY(%(ids)s::text[])
 """
-
-# MLflow keeps infinities as the largest doubles, and NaN as 0 with a mark.
-_LARGEST = 1.7976931348623157e308
-_EPOCH, _LAST = datetime.fromtimestamp(0, UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +203,8 @@ class Snapshot:
             "widths": list(wanted.values()),
             "steps": [each and each.step for each in last],
             "times": [each and each.time_ms for each in last],
-            "values": [each and _stored(each.last) for each in last],
-            "largest": _LARGEST,
+            "values": [each and stored(each.last) for each in last],
+            "largest": LARGEST,
         }
         found: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
         for row in self._connection.execute(_SPARKS, values) if wanted else ():
@@ -250,9 +244,9 @@ def _run(row: Any) -> IndexedRun:
         project=row.project,
         name=row.name or "",
         experiment=row.experiment or "",
-        status=RunStatus(row.status) if row.status in RunStatus.__members__ else RunStatus.RUNNING,
-        started_at=_time(row.start_time or 0),
-        ended_at=None if row.end_time is None else _time(row.end_time),
+        status=status(row.status),
+        started_at=moment(row.start_time or 0),
+        ended_at=None if row.end_time is None else moment(row.end_time),
         user=row.user_id or tags.get("mlflow.user", ""),
         params=row.params or {},
         tags=tags,
@@ -265,26 +259,12 @@ def _listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _summary(row: Any, known: MetricSummary | None) -> MetricSummary:
-    least, greatest, points = _number(row.least), _number(row.greatest), row.points
+    low, high, points = number(row.least), number(row.greatest), row.points
     if known is not None:
-        least, greatest = _least(least, known.min), -_least(-greatest, -known.max)
+        low, high = least(low, known.min), greatest(high, known.max)
         points += known.points
-    last = math.nan if row.is_nan else _number(row.value)
-    return MetricSummary(last, least, greatest, row.step, row.timestamp, points)
-
-
-def _least(one: float, other: float) -> float:
-    return other if math.isnan(one) or other < one else one
-
-
-def _number(stored: float | None) -> float:
-    if stored is None:
-        return math.nan
-    return math.copysign(math.inf, stored) if abs(stored) >= _LARGEST else stored
-
-
-def _stored(number: float) -> float:
-    return 0.0 if math.isnan(number) else min(max(number, -_LARGEST), _LARGEST)
+    last = math.nan if row.is_nan else number(row.value)
+    return MetricSummary(last, low, high, row.step, row.timestamp, points)
 
 
 def _columns(known: Known) -> dict[str, list[Any]]:
@@ -293,13 +273,5 @@ def _columns(known: Known) -> dict[str, list[Any]]:
         "keys": [key for _, key in known],
         "steps": [each.step for each in known.values()],
         "times": [each.time_ms for each in known.values()],
-        "values": [_stored(each.last) for each in known.values()],
+        "values": [stored(each.last) for each in known.values()],
     }
-
-
-def _time(milliseconds: int) -> datetime:
-    # Clients choose it: what no calendar has is its first or last moment.
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return _LAST if milliseconds > 0 else _EPOCH

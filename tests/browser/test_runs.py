@@ -17,6 +17,7 @@ import pytest
 from mlops.entities import RunStatus
 from mlops.installation import Installation
 from mlops.store.indexed_runs import IndexedRun
+from mlops.store.run_index import Progress
 from mlops.store.store import Store
 
 from .conftest import CHROMIUM
@@ -373,3 +374,28 @@ def test_search_on_a_phone_and_as_a_page(open_page, shot) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/search\?q=holes$"))
     assert page.locator("#found h2").count() >= 2
+
+
+def test_an_mlflow_elsewhere_that_is_not_read_greys_its_runs(open_page, shot, store: Store) -> None:
+    names = {each.project_name: each.namespace for each in store.projects.all()}
+    now = datetime.now(UTC)
+    try:
+        for name, namespace in names.items():
+            store.freshness.read(name, namespace, now - timedelta(seconds=8))
+        page = open_page(path="/runs")
+        page.locator("#runs p", has_text="Read from MLflow").wait_for()
+        shot(page, "runs-elsewhere")
+        store.freshness.failed("digits", "MLflow refuses <b>it</b>", is_whole=False)
+        page.reload()
+        assert page.locator("#runs.stale").count() == 0
+        page.locator("#runs p", has_text="Project digits was last read").wait_for()
+        shot(page, "runs-elsewhere-one-away")
+        for name in names:
+            store.freshness.failed(name, "mlflow does not answer: connection refused", is_whole=False)
+        for size, scheme in (("desktop", "light"), ("phone", "dark")):
+            page = open_page(path="/runs", size=size, scheme=scheme)
+            page.locator("#runs.stale .notice", has_text="mlflow does not answer").wait_for()
+            assert page.locator("#runs tbody tr").count() > 30, "what was known is shown"
+            shot(page, f"runs-elsewhere-away-{size}")
+    finally:
+        store.run_index.finish(Progress(projects=names))

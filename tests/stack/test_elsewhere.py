@@ -1,18 +1,25 @@
-"""An installation whose Postgres, MLflow and Ray are servers elsewhere: here, those of the shared stack."""
+"""An installation whose Postgres, MLflow and Ray are servers elsewhere: here, those of the shared stack. Its
+worker reads runs and models from MLflow's API."""
 
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from mlops.client import MLOpsClient
 from mlops.config import MLOpsConfig
 from mlops.errors import ServiceUnavailable
 from mlops.installation import Installation
+from mlops.registration import register
 from mlops.services import control, postgres, processes
 from mlops.services.status import read_status
+from mlops.store.store import Store
+from mlops.tracking.admin import MLflowAdmin
 
 
 @pytest.fixture
@@ -58,10 +65,68 @@ def test_servers_elsewhere_are_probed_not_started(
         }
         assert set(processes.services_of(installation.root).values()) == {"worker", "gateway"}
         assert not any(password in status.address for status in read_status(installation))
+        is_indexed(installation, tmp_path / "afar")
     finally:
         control.stop(installation)
     assert processes.marked(installation.root) == []
     assert {status.state.value for status in read_status(stack)} == {"healthy"}
+
+
+def is_indexed(installation: Installation, root: Path) -> None:
+    """A run and a model version of a project of its own are listed, and have their pages."""
+    root.mkdir()
+    (root / "project.toml").write_text('[project]\nname = "afar"\nnamespace = "afar"\n')
+    store = Store(installation.database_url())
+    user, password = installation.mlflow_admin()
+    try:
+        register(root, installation, store)
+        client = MLOpsClient.from_project("afar", config=installation.config)
+        with client.start_run("first") as run:
+            for step, loss in enumerate((0.5, 0.1, 0.3)):
+                client.log_metrics({"loss": loss}, step=step)
+        account = ("afar", installation.secret(installation.project_secret_name("afar", "mlflow")))
+        for path, body in (
+            ("registered-models", {"name": "depth"}),
+            ("model-versions", {"name": "depth", "source": "s3://models/x", "run_id": run.mlflow_id}),
+        ):
+            url = f"{installation.mlflow_url}/api/2.0/mlflow/{path}/create"
+            httpx.post(
+                url, json=body, auth=account, headers={"X-MLFLOW-WORKSPACE": "afar"}, trust_env=False
+            ).raise_for_status()
+        token = f"Bearer {installation.secret('project.afar.token')}"
+        gateway = httpx.Client(
+            base_url=installation.gateway_url, headers={"Authorization": token}, trust_env=False, timeout=30
+        )
+        with gateway:
+            shows_it(gateway)
+    finally:
+        MLflowAdmin(url=installation.mlflow_url, username=user, password=password).remove("afar")
+        store.close()
+
+
+def shows_it(gateway: httpx.Client) -> None:
+    deadline = time.monotonic() + 60
+    while not (models := gateway.get("/api/models").json()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert (models[0]["model"], models[0]["newest"]) == ("depth", 1)
+    found = gateway.get("/api/runs").json()
+    (run,), (polled,) = found["runs"], found["polled"]
+    assert (run["name"], run["status"], polled["problem"]) == ("first", "FINISHED", "")
+    assert run["metrics"]["loss"] == run["metrics"]["loss"] | {"last": 0.3, "min": 0.1, "max": 0.5}
+    for name in (run["id"], run["key"]):
+        told = gateway.get(f"/api/runs/afar/{name}").json()["lineage"]
+        assert told["versions"] == [{"name": "depth", "version": 1, "aliases": []}]
+        series = gateway.get(f"/api/runs/afar/{name}/series", params={"metric": "loss"}).json()["series"]
+        assert series["loss"]["values"] == [0.5, 0.1, 0.3]
+    page = f"/runs/afar/{run['id']}"
+    shown = {"/runs": "Read from MLflow", "/models/afar/depth/1": "elsewhere", page: "first"}
+    shown |= {f"{page}?tab={tab}": "first" for tab in ("figures", "artifacts", "params", "log")}
+    for path, words in shown.items():
+        answer = gateway.get(path)
+        assert answer.status_code == 200, path
+        assert words in answer.text
+        assert 'class="region stale"' not in answer.text, path
 
 
 def test_database_elsewhere_that_does_not_answer_is_told(tmp_path: Path) -> None:

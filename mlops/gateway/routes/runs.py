@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from mlops.errors import Forbidden
 from mlops.gateway.auth import Caller
 from mlops.platform import Platform
+from mlops.store.freshness import PolledProject
 from mlops.store.run_query import RunQuery
 from mlops.tracking.run_desk import RunNames
 from mlops.tracking.run_export import run_to_json
@@ -64,6 +65,8 @@ class FoundRuns(BaseModel):
     """The `cursor` of the page that follows; null after the last."""
     indexed_at: datetime | None
     """All that MLflow had then is in it; null where nothing has been indexed yet."""
+    polled: list[PolledProject]
+    """Where MLflow is elsewhere, when each project was read, and why it was not since."""
 
 
 class Rebuild(BaseModel):
@@ -120,7 +123,8 @@ def run_routes(platform: Platform) -> APIRouter:
         content = {
             "runs": [run_to_json(run, url) for run, url in page.runs],
             "next": page.next,
-            "indexed_at": page.indexed_at,
+            "indexed_at": page.freshness.indexed_at,
+            "polled": page.freshness.polled,
         }
         return Response(orjson.dumps(content), media_type="application/json")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +19,7 @@ RUN = {
         for key, last in (("acc", 0.5), ("loss", "NaN"), ("system/gpu", 1.0))
     },
 }  # fmt: skip
-PAGE = {"runs": [RUN], "next": None, "indexed_at": "2026-01-01T00:00:00+00:00"}
+PAGE = {"runs": [RUN], "next": None, "indexed_at": "2026-01-01T00:00:00+00:00", "polled": []}
 PLAIN = "GET /api/runs?sort=-started&limit=20"
 
 
@@ -68,11 +69,27 @@ def test_json_is_the_answer_itself(invoke: Invoke, answering: GatewayServer) -> 
 
 
 def test_what_is_not_there_is_said(invoke: Invoke, gateway: GatewayServer) -> None:
-    gateway.answers[PLAIN] = (200, {"runs": [], "next": "x", "indexed_at": None})
+    gateway.answers[PLAIN] = (200, {"runs": [], "next": "x", "indexed_at": None, "polled": []})
     done = invoke("mlops:runs")
     assert done.out == "No run is like that.\n"
     assert "There are more" in done.err
     assert "not been indexed yet" in done.err
+
+
+def test_an_mlflow_elsewhere_that_does_not_answer_is_told(invoke: Invoke, gateway: GatewayServer) -> None:
+    at = PAGE["indexed_at"]
+    polled = [
+        {"project": "alpha", "read_at": at, "problem": ""},
+        {"project": "beta", "read_at": at, "problem": "mlflow does not answer\x1b[2J"},
+        {"project": "gamma", "read_at": None, "problem": "refused"},
+    ]
+    gateway.answers[PLAIN] = (200, PAGE | {"polled": polled})
+    said = invoke("mlops:runs").err
+    assert "Read from MLflow" in said
+    assert re.search(r"beta is not read from MLflow: mlflow does not answer\S* \(last .* ago\)", said)
+    assert "gamma is not read from MLflow: refused\n" in said
+    assert "\x1b" not in said
+    assert "alpha is not" not in said
 
 
 def test_csv_is_written_as_it_comes(invoke: Invoke, answering: GatewayServer) -> None:

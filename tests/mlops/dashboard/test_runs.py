@@ -298,6 +298,27 @@ def test_an_index_that_is_behind_says_so(page: Page, store: Store) -> None:
     assert "5 min ago" in re.search(r"As of .*", page("/runs"))[0]
 
 
+@pytest.mark.usefixtures("three")
+def test_an_mlflow_elsewhere_says_how_fresh_it_is(page: Page, store: Store) -> None:
+    read_at = datetime.now(UTC) - timedelta(minutes=5)
+    for project in ("alpha", "beta"):
+        store.freshness.read(project, project, read_at)
+    shown = page("/runs")
+    assert "5 min ago" in re.search(r"Read from MLflow .*", shown)[0]
+    assert "has not been renewed" not in shown
+    store.freshness.failed("beta", HOSTILE, is_whole=False)
+    shown = page("/runs")
+    assert re.search(r"Project beta was last read from MLflow .*5 min ago.*&lt;script", shown)
+    assert 'class="region stale"' not in shown, "alpha's runs are as they should be"
+    assert "beta" not in page("/runs", ALPHA)
+    shown = page("/runs?project=beta")
+    assert 'class="region stale"' in shown
+    assert "&lt;script" in re.search(r'class="notice" role="status".*?</div></div>', shown, re.S)[0]
+    assert "5 min ago" in shown
+    assert runs_of(shown) == ["beta/b1"], "what was known is shown"
+    assert "<script>alert" not in shown
+
+
 def test_everything_that_was_logged_is_escaped(page: Page, add_project, add_run) -> None:
     add_project("alpha", primary_metric=HOSTILE)
     add_run("alpha", HOSTILE, name=HOSTILE, metrics={HOSTILE: 1.0}, params={HOSTILE: HOSTILE},

@@ -77,6 +77,26 @@ def test_a_run_comes_with_all_that_is_known(alpha: TestClient, store: Store) -> 
 
 
 @pytest.mark.usefixtures("three")
+def test_each_project_of_an_mlflow_elsewhere_says_how_fresh_it_is(
+    admin: TestClient, alpha: TestClient, store: Store
+) -> None:
+    store.freshness.read("alpha", "alpha", BEGIN + timedelta(hours=1))
+    store.freshness.read("beta", "beta", BEGIN)
+    store.freshness.failed("beta", "mlflow does not answer", is_whole=False)
+    answer = admin.get("/api/runs").json()
+    assert answer["indexed_at"].startswith("2026-01-01T00:00:00")
+    assert [(each["project"], each["problem"]) for each in answer["polled"]] == [
+        ("alpha", ""),
+        ("beta", "mlflow does not answer"),
+    ]
+    answer = alpha.get("/api/runs").json()
+    assert answer["indexed_at"].startswith("2026-01-01T01:00:00")
+    assert [each["project"] for each in answer["polled"]] == ["alpha"], "beta's is not alpha's affair"
+    schemas = admin.get("/openapi.json").json()["components"]["schemas"]
+    assert "PolledProject" in schemas
+
+
+@pytest.mark.usefixtures("three")
 def test_pages_follow_each_other(admin: TestClient) -> None:
     for sort, wanted in (
         ("-started", ["b1", "a2", "a1"]), ("metric:loss.max", ["b1", "a1", "a2"]),

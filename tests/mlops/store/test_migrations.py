@@ -205,3 +205,15 @@ def test_tokens_without_a_name_stay_and_those_with_one_go_with_it(fresh: Engine,
     migrate("0013")
     with fresh.connect() as connection:
         assert connection.execute(text("SELECT hash FROM tokens")).all() == [("h",)]
+
+
+def test_an_index_stays_when_it_may_be_polled(fresh: Engine, migrate: Migrate) -> None:
+    migrate("0013")
+    fill(fresh)
+    with fresh.begin() as connection:
+        connection.execute(text("INSERT INTO indexed_projects VALUES ('alpha', 'alpha')"))
+    for revision in ("0015", "0013", "0015"):
+        migrate(revision)
+    with fresh.connect() as connection:
+        (row,) = connection.execute(text("SELECT namespace, read_at, problem FROM indexed_projects"))
+    assert tuple(row) == ("alpha", None, "")

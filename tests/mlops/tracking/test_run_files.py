@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from mlops.entities import RUN_KEY, ProjectWorkspace, RunStatus
+from mlops.entities import RUN_KEY, DataVersion, ProjectWorkspace, RunStatus
 from mlops.errors import ArtifactNotFound, InvalidInput, RunNotFound, ServiceUnavailable
 from mlops.store.indexed_runs import IndexedRun
 from mlops.tracking.curves import Axis
 from mlops.tracking.output import Output
 from mlops.tracking.rest import Rest
 from mlops.tracking.run_files import RunFiles
-from mlops.tracking.run_lineage import RunLineages
+from mlops.tracking.run_lineage import MadeVersion, RunLineages
 from mlops.tracking.run_log import RunLogs
 from mlops.tracking.sampled_curves import SampledCurves
 from tests.servers import Account
@@ -174,7 +175,13 @@ def test_a_running_run_is_read_from_its_journal(tmp_path: Path, indexed) -> None
     output.close()
 
 
-def test_a_lineage_without_mlflows_database_says_so(store, indexed) -> None:
-    run = indexed("alpha", "0" * 32)
+def test_a_lineage_without_mlflows_database_is_the_indexs(store, indexed, add_project, add_version) -> None:
+    add_project("alpha")
+    version = DataVersion("alpha", "data/raw", "h" * 32, 12, 3, "f00", False, "/remote", declared=True)
+    run = replace(indexed("alpha", "0" * 32), data=(version,))
+    store.run_index.put([run])
+    add_version("alpha", "depth", 3, run_id=run.id, aliases=("champion",))
+    add_version("alpha", "depth", 4)
     found = RunLineages(store, None).of(ProjectWorkspace.of("alpha", "alpha", "1", "", Path("/")), run)
-    assert "elsewhere" in found.remark
+    assert (found.data, found.remark) == ((version,), "")
+    assert found.versions == (MadeVersion("depth", 3, ("champion",)),)

@@ -1,4 +1,4 @@
-"""The worker's smaller parts: lock and doorbell, heartbeat, whether runs are indexed."""
+"""The worker's smaller parts: lock and doorbell, heartbeat, how runs are indexed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from mlops.entities import ProjectWorkspace
 from mlops.errors import ServiceUnavailable
 from mlops.installation import Installation
 from mlops.store.store import Store
-from mlops.worker.__main__ import _indexer
+from mlops.worker.__main__ import _index
 from mlops.worker.heartbeat import Heartbeat
+from mlops.worker.polled_index import PolledIndex
 from mlops.worker.presence import Presence
 
 
@@ -100,11 +101,8 @@ def test_a_beat_is_not_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.Mo
     assert forced == []
 
 
-def test_runs_of_an_mlflow_elsewhere_are_said_not_to_be_indexed(
-    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    config = MLOpsConfig(home=tmp_path, mlflow_uri="https://mlflow.example.org")
-    assert _indexer(config, Installation(config), store) is None
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "runs are not indexed" in caplog.text
-    assert "mlflow.example.org" in caplog.text
+def test_an_mlflow_elsewhere_is_asked_by_its_api(tmp_path: Path, store: Store) -> None:
+    config = MLOpsConfig(home=tmp_path, mlflow_uri="https://mlflow.example.org/")
+    index = _index(config, Installation(config), store)
+    assert isinstance(index, PolledIndex)
+    assert index._url == "https://mlflow.example.org"
