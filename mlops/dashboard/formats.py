@@ -25,6 +25,13 @@ def number(value: float) -> str:
     return text.replace("-", "−")
 
 
+def rate(per_second: float) -> str:
+    """Two significant digits a second, or a minute where it is rare."""
+    if not per_second or per_second >= 0.1:
+        return f"{number(float(f'{per_second:.2g}'))}/s"
+    return f"{number(float(f'{60 * per_second:.2g}'))}/min"
+
+
 def ago(then: datetime, now: datetime) -> str:
     """How long ago, in one unit."""
     seconds = (now - then).total_seconds()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mlops.dashboard.frame import Page, Region, Scope
+from mlops.dashboard.metric_order import by_kinship
 from mlops.entities import Alert, DeploymentState, Run, ServiceState, ServiceStatus
 from mlops.hardware.meter import Disk
 from mlops.monitoring.board import EndpointState, ProjectState
@@ -112,7 +113,6 @@ def _card(state: ProjectState, data: NewestData | None, energy_j: float | None, 
 
 
 def chosen(run: Run, primary: str) -> tuple[tuple[str, float], ...]:
-    """The primary metric, then a few others by name; hardware readings stay out."""
-    names = [name for name in sorted(run.metrics) if not name.startswith("system/")]
-    names.sort(key=lambda name: name != primary)
+    """The primary metric, then a few of its kin; hardware readings stay out."""
+    names = by_kinship((name for name in run.metrics if not name.startswith("system/")), primary)
     return tuple((name, run.metrics[name]) for name in names[: 1 + MOST_METRICS])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from mlops.dashboard.frame import Page, Region, Scope
+from mlops.dashboard.metric_order import by_kinship
 from mlops.model_desk import MOST_VERSIONS, ModelState, VersionDetail, VersionState
 from mlops.platform import Platform
 from mlops.store.audit import AuditEntry
@@ -97,5 +98,6 @@ def _names(states: Sequence[VersionState]) -> tuple[str, ...]:
     """The metrics that most versions have. Each version has the primary one first, if it has it at all."""
     counts = Counter(name for state in states for name in state.metrics)
     firsts = Counter(next(iter(state.metrics)) for state in states if state.metrics)
-    names = sorted(counts, key=lambda name: (-firsts[name], -counts[name], name))
+    primary = max(firsts, key=lambda name: firsts[name], default="")
+    names = sorted(by_kinship(counts, primary), key=lambda name: (name != primary, -counts[name]))
     return tuple(names[:MOST_METRICS])

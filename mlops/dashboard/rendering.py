@@ -37,7 +37,8 @@ class Templates:
                 each.__name__: each
                 for each in (
                     *(formats.number, formats.exact, formats.duration, formats.ago, formats.commands),
-                    *(formats.percent, formats.size, formats.latency, formats.energy, sparks.spark),
+                    *(formats.percent, formats.size, formats.latency, formats.energy, formats.rate),
+                    sparks.spark,
                 )
             }
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from mlops.dashboard.frame import Frame, Page, Region, Scope
+from mlops.dashboard.metric_order import by_kinship
 from mlops.dashboard.traces import Trace, traces
 from mlops.errors import Forbidden, InvalidInput
 from mlops.platform import Platform
@@ -69,6 +70,15 @@ class Other:
 
 
 @dataclass(frozen=True, slots=True)
+class Single:
+    """A metric that is no curve."""
+
+    name: str
+    values: tuple[float | None, ...]
+    """Of each run; None where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Curves:
     """What is drawn of which runs."""
 
@@ -79,6 +89,8 @@ class Curves:
     hardware: tuple[tuple[str, str], ...]
     others: tuple[Other, ...]
     """That may be laid over it."""
+    single: tuple[Single, ...] = ()
+    """What no run has more than one value of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,9 @@ def run_page(platform: Platform, project: str, run_id: str, tab: str = "charts")
         wanted = read_runs([f"{project}/{run_id}", *scope.several("with")])
         runs = [run for run, _ in platform.runs.several(wanted)]
         primary = str(platform.project_settings(project).get("primary_metric", ""))
-        return Curves(traces(runs), *names_of(runs, primary), others_than(platform, runs, [project]))
+        single = _single(runs, primary)
+        own, hardware = names_of(runs, primary, leave_out={each.name for each in single})
+        return Curves(traces(runs), own, hardware, others_than(platform, runs, [project]), single)
 
     def figures(scope: Scope) -> tuple[RunFile, ...]:
         return tuple(facts.figures(project, run_id))
@@ -180,17 +194,26 @@ def others_than(platform: Platform, runs: Sequence[IndexedRun], projects: Iterab
 
 
 def names_of(
-    runs: Iterable[IndexedRun], primary: str = ""
+    runs: Iterable[IndexedRun], primary: str = "", leave_out: Collection[str] = ()
 ) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
-    """The metrics of the runs with what people read, and what was measured of machines: GPU and power
-    first."""
-    names = {name for run in runs for name in run.metrics}
-    own = sorted(name for name in names if not name.startswith(_HARDWARE))
-    own.sort(key=lambda name: name != primary)
+    """The metrics of the runs with what people read, the primary one and its kin first, and what was
+    measured of machines: GPU and power first."""
+    names = {name for run in runs for name in run.metrics}.difference(leave_out)
+    own = by_kinship((name for name in names if not name.startswith(_HARDWARE)), primary)
     hardware = sorted(names.difference(own), key=lambda name: (_place(name), name))
     return (
         tuple((name, name) for name in own[:MOST_CURVES]),
         tuple((name, hardware_label(name)) for name in hardware[:MOST_CURVES]),
+    )
+
+
+def _single(runs: Sequence[IndexedRun], primary: str) -> tuple[Single, ...]:
+    """The metrics, not of machines, that every run that has them has one value of."""
+    names = {name for run in runs for name in run.metrics if not name.startswith(_HARDWARE)}
+    curves = {name for run in runs for name, metric in run.metrics.items() if metric.points != 1}
+    return tuple(
+        Single(name, tuple(run.metrics[name].last if name in run.metrics else None for run in runs))
+        for name in by_kinship(names - curves, primary)
     )
 
 

@@ -22,7 +22,7 @@ from mlops.project import check_model_name, check_project_name
 from mlops.store.alerts import Standing
 from mlops.store.last_runs import LastRuns
 from mlops.store.store import Store
-from mlops.store.traffic import Traffic
+from mlops.store.traffic import Traffic, TrafficLog
 
 RECENT_S = 300.0
 """Rates, errors and latencies of an endpoint are of the last so many s."""
@@ -220,14 +220,18 @@ def _endpoint(deployment: Deployment, answered: Traffic | None) -> EndpointState
 def _columns(
     found: Mapping[datetime, Traffic], since: datetime, step_s: int, now: datetime
 ) -> TrafficColumns:
-    # The step under way is left out: its rate is not known yet.
-    count = max(0, int((now - since).total_seconds() // step_s))
-    times = [since + timedelta(seconds=step_s * place) for place in range(count)]
+    whole, under_way_s = divmod((now - since).total_seconds(), step_s)
+    lengths_s = [float(step_s)] * int(whole)
+    if under_way_s >= TrafficLog.WINDOW_S:  # before that its rate is not known
+        lengths_s.append(under_way_s)
+    times = [since + timedelta(seconds=step_s * place) for place in range(len(lengths_s))]
     rows = [found.get(time) for time in times]
     return TrafficColumns(
         step_s=step_s,
         times=[time.timestamp() for time in times],
-        requests_s=[row.requests / step_s if row else None for row in rows],
+        requests_s=[
+            row.requests / length if row else None for row, length in zip(rows, lengths_s, strict=True)
+        ],
         error_share=[row.error_rate if row else None for row in rows],
         p95_s=[_finite(row.quantile(0.95)) if row else None for row in rows],
     )

@@ -221,7 +221,7 @@ def add_run(store: Store) -> Callable[..., IndexedRun]:
             id,
             project,
             **usual | {"started_at": datetime.now(UTC)} | fields,
-            metrics={key: MetricSummary(value, value, value) for key, value in metrics.items()},
+            metrics={key: MetricSummary(value, value, value, points=2) for key, value in metrics.items()},
         )
         store.run_index.put([run])
         return run

@@ -23,7 +23,7 @@
     return {
       width, height: 140, cursor: { sync: { key: figure.dataset.group }, drag: { x: true, y: false } },
       legend: { live: true }, scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.1] } },
-      axes: [{ ...axis, space: 56, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (_, ticks) => ticks.map(show) }],
+      axes: [{ ...axis, space: 56, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 68, values: (_, ticks) => ticks.map(show) }],
       series: [{ value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleTimeString()) },
         { label: "Value", stroke: tone("accent"), width: 1.5, spanGaps: false,
           points: { size: 4 }, value: (_, value) => (value == null ? "–" : show(value)) }],

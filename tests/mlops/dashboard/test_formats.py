@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlops.dashboard.formats import ago, commands, duration, exact, number
+from mlops.dashboard.formats import ago, commands, duration, exact, number, rate
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,9 @@ def test_durations_and_moments() -> None:
 
 def test_commands_are_code_and_all_is_escaped() -> None:
     assert commands("Run `mlops:start <x>` & wait") == "Run <code>mlops:start &lt;x&gt;</code> &amp; wait"
+
+
+def test_rates_are_by_the_minute_where_they_are_rare() -> None:
+    assert [rate(each) for each in (0, 1 / 300, 0.0999, 0.1, 12.34)] == [
+        "0/s", "0.2/min", "6/min", "0.1/s", "12/s",
+    ]  # fmt: skip

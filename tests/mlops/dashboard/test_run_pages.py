@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
 
@@ -11,6 +12,7 @@ import pytest
 
 from mlops.entities import RunStatus
 from mlops.errors import ServiceUnavailable
+from mlops.store.indexed_runs import MetricSummary
 from mlops.store.tokens import Principal, Role
 from mlops.tracking.run_files import RunFile
 from mlops.tracking.run_log import RunLog
@@ -56,6 +58,18 @@ def test_a_run_is_shown_with_its_lineage(page, add_project, add_run) -> None:
     region = page("/runs/alpha/a1", region="summary")
     assert region.strip().startswith('<section id="summary"')
     assert 'hx-get="/runs/alpha/a1"' in region
+
+
+def test_what_was_logged_once_is_told_and_not_drawn(page, add_project, add_run, store) -> None:
+    add_project("alpha")
+    run = add_run("alpha", "alpha1", {"loss": 1.0})
+    once = MetricSummary(0.25, 0.25, 0.25, points=1)
+    store.run_index.put([replace(run, metrics=dict(run.metrics) | {"accuracy": once, "system/x": once})])
+    shown = page("/runs/alpha/alpha1")
+    assert re.findall(r'data-metric="([^"]+)"', shown) == ["loss", "system/x"]
+    (told,) = re.findall(r'<div class="scroll singles".*?</div>', shown, re.S)
+    assert re.findall(r"<bdi>(.*?)</bdi>", told) == ["accuracy"]
+    assert "0.25" in told
 
 
 def test_other_runs_are_laid_over_it(page, add_project, add_run) -> None:

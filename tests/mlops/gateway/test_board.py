@@ -43,6 +43,16 @@ def test_traffic_has_gaps_where_nobody_asked(alpha: TestClient, serve, store) ->
     assert len([each for each in found["requests_s"] if each is not None]) == 1
 
 
+def test_the_step_under_way_counts_by_what_is_over_of_it(alpha: TestClient, serve, store) -> None:
+    number = serve("alpha", "depth", "http://127.0.0.1:1")
+    traffic = Traffic()
+    traffic.record(0.004, failed=False)
+    store.traffic.add({number: traffic}, datetime.now(UTC) - timedelta(seconds=25))
+    found = alpha.get("/api/projects/alpha/traffic?model=depth&span_s=86400").json()
+    (rate,) = [each for each in found["requests_s"] if each is not None]
+    assert 1 / found["step_s"] <= rate <= 1 / 10
+
+
 def test_what_cannot_be_asked_is_named(alpha: TestClient, subtests: pytest.Subtests) -> None:
     for path, status, words in [
         ("/api/overview?window=soon", 422, "window"), ("/api/overview?project=beta", 403, "beta"),
