@@ -22,7 +22,8 @@ class LastRuns:
     """What a project ran last."""
 
     newest: Run
-    """With the project's primary metric, and three others by name at most."""
+    """With the project's primary metric, and three others at most: those that share most words of its name,
+    else by name."""
     running: int
     failed: int
 
@@ -67,6 +68,12 @@ def energy_j(engine: Engine, metric: str, since: datetime | None = None) -> dict
         return {row.project: row.joules for row in connection.execute(statement)}
 
 
+def _shared(one: str, other: str) -> str:
+    """How many words two names share."""
+    words = "SELECT unnest(string_to_array({}, '_'))"
+    return f"cardinality(ARRAY({words.format(one)} INTERSECT {words.format(other)}))"
+
+
 _COUNTED = text("""
 SELECT projects.name AS project,
        (array_agg(latest.id ORDER BY latest.started_at DESC, latest.id DESC))[1] AS id,
@@ -87,7 +94,8 @@ SELECT runs.id, runs.project, runs.name, runs.status, runs.started_at, runs.ende
        SELECT coalesce(array_agg(key), '{{}}') AS names, coalesce(array_agg(last), '{{}}') AS lasts
          FROM (SELECT key, last FROM run_metrics
                 WHERE run_id = runs.id AND key NOT LIKE 'system/%' AND abs(last) < 'Infinity'
-                ORDER BY key IS DISTINCT FROM projects.settings->>'primary_metric', key
+                ORDER BY key IS DISTINCT FROM projects.settings->>'primary_metric',
+                         {_shared("key", "projects.settings->>'primary_metric'")} DESC, key
                 LIMIT {MOST_METRICS}) AS few) AS told
  WHERE runs.id = ANY(CAST(:ids AS text[]))
 """)  # noqa: S608 - the texts are ours

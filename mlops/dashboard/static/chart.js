@@ -15,6 +15,9 @@
     return time.toLocaleTimeString([], options);
   }
 
+  // A value between two gaps is no line: it gets a dot.
+  const alone = (plot, place) => plot.data[place].flatMap((value, at, all) => (value != null && all[at - 1] == null && all[at + 1] == null ? [at] : []));
+
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   function options(figure, width) {
     const show = formats[figure.dataset.format];
@@ -26,7 +29,7 @@
       axes: [{ ...axis, space: 56, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 68, values: (_, ticks) => ticks.map(show) }],
       series: [{ value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleTimeString()) },
         { label: "Value", stroke: tone("accent"), width: 1.5, spanGaps: false,
-          points: { size: 4 }, value: (_, value) => (value == null ? "–" : show(value)) }],
+          points: { show: true, size: 5, filter: alone }, value: (_, value) => (value == null ? "–" : show(value)) }],
     };
   }
 

@@ -67,7 +67,7 @@ def test_what_was_logged_once_is_told_and_not_drawn(page, add_project, add_run, 
     store.run_index.put([replace(run, metrics=dict(run.metrics) | {"accuracy": once, "system/x": once})])
     shown = page("/runs/alpha/alpha1")
     assert re.findall(r'data-metric="([^"]+)"', shown) == ["loss", "system/x"]
-    (told,) = re.findall(r'<div class="scroll singles".*?</div>', shown, re.S)
+    (told,) = re.findall(r'<div class="scroll singles.*?</div>', shown, re.S)
     assert re.findall(r"<bdi>(.*?)</bdi>", told) == ["accuracy"]
     assert "0.25" in told
 

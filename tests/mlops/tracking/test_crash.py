@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import random
 import subprocess
@@ -84,9 +85,14 @@ def test_what_was_acknowledged_before_a_kill_arrives_once(
         text=True,
         check=False,
     )
+    # A kill may cut the record of the call that it met, which had not returned: that is told.
+    cut = {
+        key for key in killed if f"run {key}: refused by the server: the record is incomplete" in done.stderr
+    }
+    assert done.returncode == 0, done.stderr
+    assert set(ast.literal_eval(done.stdout)) == cut, done.stderr
     # Of a server in trouble the end of the run is told; the rest follows.
-    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
-    assert done.stderr == "" or not reliable
+    assert len(done.stderr.splitlines()) == len(cut) or not reliable
     for key, count in killed.items():
         steps = [step for step, _, _ in lab.history(key, "a")]
         # One call more than was counted may have reached the journal.
