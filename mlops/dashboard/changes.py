@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 
+from mlops.dashboard.metric_order import by_kinship
 from mlops.entities import DeploymentState, Side
 from mlops.errors import InvalidInput, ModelNotFound
 from mlops.model_desk import VersionState
@@ -64,8 +65,9 @@ class Question:
     def metrics(self) -> tuple[tuple[str, float | None, float | None], ...]:
         """Name, the candidate's value and the champion's."""
         found = [_metrics(self.candidate), _metrics(self.champion)]
-        names = dict.fromkeys(chain(*found))
-        return tuple((name, found[0].get(name), found[1].get(name)) for name in list(names)[:MOST_METRICS])
+        names = list(dict.fromkeys(chain(*found)))  # the primary one first
+        names = by_kinship(names, names[0]) if names else names
+        return tuple((name, found[0].get(name), found[1].get(name)) for name in names[:MOST_METRICS])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 
 from mlops.dashboard import plots
 from mlops.dashboard.frame import Frame, Page, Region, Scope
+from mlops.dashboard.metric_order import by_kinship
 from mlops.dashboard.run import Other, check_reach, names_of, others_than
 from mlops.dashboard.traces import Trace, traces
 from mlops.platform import Platform
@@ -78,6 +79,8 @@ def compare_page(platform: Platform) -> Page:
             **dict.fromkeys(scope.several("lower"), False),
         }
         found = side_by_side(runs, held, by_best=scope.option("of") == "best", ways=ways)
+        place = {name: at for at, name in enumerate(by_kinship(_names(runs), _primary(platform, runs)))}
+        rows = sorted(found.metrics, key=lambda row: place[row.name])
         differing = tuple(row for row in found.params if row.differs)
         metric = _metric(platform, scope, runs)
         drawing, scatter = _drawings(runs, found, differing, metric, scope.option("param"))
@@ -85,8 +88,8 @@ def compare_page(platform: Platform) -> Page:
             tuple(runs), traces(runs), found,
             params=found.params if scope.option("params") == "all" else differing,
             alike=len(found.params) - len(differing),
-            own=tuple(row for row in found.metrics if not row.name.startswith("system/")),
-            hardware=tuple(row for row in found.metrics if row.name.startswith("system/")),
+            own=tuple(row for row in rows if not row.name.startswith("system/")),
+            hardware=tuple(row for row in rows if row.name.startswith("system/")),
             metric=metric, drawing=drawing, scatter=scatter, offered=offered,
         )  # fmt: skip
 
@@ -139,11 +142,19 @@ def _drawings(
 
 def _metric(platform: Platform, scope: Scope, runs: Sequence[IndexedRun]) -> str:
     """The one that is asked for, else the primary one of the runs' project, else the first."""
-    names = {name for run in runs for name in run.metrics}
     asked = scope.option("metric")
-    if asked in names:
+    if asked in _names(runs):
         return asked
+    own = sorted(name for name in _names(runs) if not name.startswith("system/"))
+    return _primary(platform, runs) or (own[0] if own else "")
+
+
+def _primary(platform: Platform, runs: Sequence[IndexedRun]) -> str:
+    """The first of the projects' primary metrics that a run has; "" where none has."""
     projects = {run.project for run in runs}
     primary = {str(platform.project_settings(name).get("primary_metric", "")) for name in projects}
-    own = sorted(name for name in names if not name.startswith("system/"))
-    return next((name for name in own if name in primary), own[0] if own else "")
+    return min(primary & _names(runs), default="")
+
+
+def _names(runs: Sequence[IndexedRun]) -> set[str]:
+    return {name for run in runs for name in run.metrics}

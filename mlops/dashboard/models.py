@@ -13,7 +13,7 @@ from mlops.model_desk import MOST_VERSIONS, ModelState, VersionDetail, VersionSt
 from mlops.platform import Platform
 from mlops.store.audit import AuditEntry
 
-MOST_METRICS = 4
+MOST_METRICS = 3
 """Columns of the table of versions."""
 
 
