@@ -38,6 +38,11 @@ def print_report(report: DemoReport, console: Console) -> None:
         console.print(address, soft_wrap=True, markup=False, highlight=False)
         if address == report.run_url:
             console.print(report.mlflow_login, style="dim", soft_wrap=True, markup=False, highlight=False)
+    console.print(
+        "The run's Figures there show the holes that were predicted worst. Once the demo has run again there are"
+        " two runs to compare, and two versions to promote and to roll back.",
+        style="dim",
+    )
 
 
 def _depth(depth: float | None, plus_minus: float | None) -> str:
