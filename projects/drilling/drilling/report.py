@@ -39,8 +39,8 @@ def print_report(report: DemoReport, console: Console) -> None:
         if address == report.run_url:
             console.print(report.mlflow_login, style="dim", soft_wrap=True, markup=False, highlight=False)
     console.print(
-        "The run's Figures there show the holes that were predicted worst. Once the demo has run again there are"
-        " two runs to compare, and two versions to promote and to roll back.",
+        "The run's Figures there show the holes that were predicted worst. Once the demo has run again,"
+        " there are two runs to compare, and two versions to promote and to roll back.",
         style="dim",
     )
 
