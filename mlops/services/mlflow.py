@@ -6,6 +6,7 @@ import configparser
 import io
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mlops.installation import LOOPBACK, Installation, write_private
 from mlops.services.base import Service
@@ -19,7 +20,8 @@ def service(installation: Installation, port: int) -> Service:
     file, since arguments are readable by any user of the machine.
     """
     auth_file = installation.mlflow_dir / "auth.ini"
-    _write_auth(installation, auth_file)
+    database, password = _database(installation)
+    _write_auth(database, auth_file)
     return Service(
         name="mlflow",
         command=[
@@ -31,7 +33,8 @@ def service(installation: Installation, port: int) -> Service:
             *("--artifacts-destination", installation.artifacts_dir.as_uri()),
         ],
         env={
-            "MLFLOW_BACKEND_STORE_URI": _sqlalchemy_url(installation),
+            "MLFLOW_BACKEND_STORE_URI": database,
+            **({"PGPASSWORD": password} if password else {}),
             "MLFLOW_AUTH_CONFIG_PATH": str(auth_file),
             "MLFLOW_AUTH_ADMIN_PASSWORD": installation.secret("mlflow_admin_password"),
             "MLFLOW_FLASK_SERVER_SECRET_KEY": installation.secret("mlflow_flask_key"),
@@ -51,16 +54,22 @@ def service(installation: Installation, port: int) -> Service:
     )
 
 
-def _sqlalchemy_url(installation: Installation) -> str:
-    return installation.database_url("mlflow").replace("postgresql://", "postgresql+psycopg://", 1)
+def _database(installation: Installation) -> tuple[str, str]:
+    """SQLAlchemy's URL of the database without its password, and the password, which libpq takes by itself:
+    MLflow writes the URL into its log when a workspace is deleted."""
+    url = urlsplit(installation.database_url("mlflow"))
+    account, _, address = url.netloc.rpartition("@")
+    user, _, password = account.partition(":")
+    bare = url._replace(scheme="postgresql+psycopg", netloc=f"{user}@{address}" if user else address)
+    return bare.geturl(), unquote(password)
 
 
-def _write_auth(installation: Installation, path: Path) -> None:
+def _write_auth(database: str, path: Path) -> None:
     ini = configparser.ConfigParser(interpolation=None)
     ini["mlflow"] = {
         "default_permission": "NO_PERMISSIONS",
         # MLflow reads the file with interpolation on, where a percent sign is written twice.
-        "database_uri": _sqlalchemy_url(installation).replace("%", "%%"),
+        "database_uri": database.replace("%", "%%"),
         "admin_username": "admin",
         "grant_default_workspace_access": "false",
         # PBKDF2 once a minute instead of at every request.
