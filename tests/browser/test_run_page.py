@@ -80,7 +80,9 @@ def test_a_running_run_grows_and_a_new_metric_appears(open_page, store: Store) -
     page.wait_for_timeout(1000)  # the stream is open
     (run,) = store.runs.find([RUNNING])
     with page.expect_response(lambda answer: "/series" in answer.url, timeout=15_000):
-        store.run_index.put([replace(run, metrics={**run.metrics, "recall": MetricSummary(0.5, 0.5, 0.5)})])
+        store.run_index.put(
+            [replace(run, metrics={**run.metrics, "recall": MetricSummary(0.5, 0.5, 0.5, points=2)})]
+        )
     page.locator('figure[data-metric="recall"]').wait_for(timeout=8000)
 
 

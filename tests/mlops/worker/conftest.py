@@ -103,6 +103,8 @@ class Api:
 
         self._store, self._server, self._monkeypatch = store, server, monkeypatch
         self.passwords: dict[str, str] = {}
+        # A process that was bound to a project of this server is kept from it outside of runs.
+        monkeypatch.delenv("MLFLOW_TRACKING_AUTH", raising=False)
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", server.username)
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", server.password)
         self.client = mlflow.MlflowClient(tracking_uri=server.url, registry_uri=server.url)
