@@ -67,7 +67,7 @@ def test_a_run_comes_with_all_that_is_known(alpha: TestClient, store: Store) -> 
         "params": {"lr": "1"}, "tags": {"stage": "x"}, "metrics": None,
     }  # fmt: skip
     assert first["metrics"] == {
-        "loss": {"last": 0.5, "min": 0.5, "max": 0.5, "step": 0, "time_ms": 0, "points": 1}
+        "loss": {"last": 0.5, "min": 0.5, "max": 0.5, "step": 0, "time_ms": 0, "points": 2}
     }
     assert running["metrics"]["loss"]["last"] == "Infinity"
     assert running["metrics"]["odd"]["min"] == "NaN"
