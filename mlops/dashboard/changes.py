@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 
-from mlops.dashboard.metric_order import by_kinship
 from mlops.entities import DeploymentState, Side
 from mlops.errors import InvalidInput, ModelNotFound
+from mlops.metric_order import by_kinship
 from mlops.model_desk import VersionState
 from mlops.monitoring.board import EndpointState
 from mlops.platform import Platform

@@ -12,9 +12,9 @@ from fastapi.responses import Response
 
 from mlops.dashboard import plots
 from mlops.dashboard.frame import Frame, Page, Region, Scope
-from mlops.dashboard.metric_order import by_kinship
 from mlops.dashboard.run import Other, check_reach, names_of, others_than
 from mlops.dashboard.traces import Trace, traces
+from mlops.metric_order import by_kinship
 from mlops.platform import Platform
 from mlops.store.indexed_runs import IndexedRun
 from mlops.tracking.side_by_side import (

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mlops.dashboard.frame import Page, Region, Scope
-from mlops.dashboard.metric_order import by_kinship
-from mlops.entities import Alert, DeploymentState, Run, ServiceState, ServiceStatus
+from mlops.entities import Alert, DeploymentState, ServiceState, ServiceStatus
 from mlops.hardware.meter import Disk
 from mlops.monitoring.board import EndpointState, ProjectState
 from mlops.platform import Platform
 from mlops.store.data_versions import NewestData
 
-MOST_METRICS = 3
-"""Beside the primary one, on a card."""
 MOST_ALERTS = 6
 MOST_DEPLOYMENTS = 20
 WEEK = timedelta(days=7)
@@ -108,11 +105,5 @@ def _need(each: EndpointState) -> tuple[bool, bool, float]:
 
 
 def _card(state: ProjectState, data: NewestData | None, energy_j: float | None, disk: int | None) -> Card:
-    metrics = chosen(state.run, state.primary_metric) if state.run else ()
+    metrics = tuple(state.run.metrics.items()) if state.run else ()
     return Card(state, metrics, data, energy_j, disk)
-
-
-def chosen(run: Run, primary: str) -> tuple[tuple[str, float], ...]:
-    """The primary metric, then a few of its kin; hardware readings stay out."""
-    names = by_kinship((name for name in run.metrics if not name.startswith("system/")), primary)
-    return tuple((name, run.metrics[name]) for name in names[: 1 + MOST_METRICS])

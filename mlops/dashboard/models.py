@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from mlops.dashboard.frame import Page, Region, Scope
-from mlops.dashboard.metric_order import by_kinship
+from mlops.metric_order import by_kinship
 from mlops.model_desk import MOST_VERSIONS, ModelState, VersionDetail, VersionState
 from mlops.platform import Platform
 from mlops.store.audit import AuditEntry

@@ -13,9 +13,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from mlops.dashboard.frame import Frame, Page, Region, Scope
-from mlops.dashboard.metric_order import by_kinship
 from mlops.dashboard.traces import Trace, traces
 from mlops.errors import Forbidden, InvalidInput
+from mlops.metric_order import by_kinship
 from mlops.platform import Platform
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.tokens import Principal

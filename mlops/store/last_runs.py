@@ -9,10 +9,13 @@ from typing import Any
 from sqlalchemy import Engine, Row, bindparam, func, select, text
 
 from mlops.entities import RUN_KEY, Run, RunStatus
+from mlops.metric_order import by_kinship
 from mlops.store.tables import run_metrics
 
 MOST_METRICS = 4
 """Of a project's newest run that are told."""
+_LOOKED_THROUGH = 200
+"""Metrics of it, by name, that those are chosen from."""
 LOOKED_AT = 50
 """Newest runs of each project of which is told how many go on, and failed."""
 
@@ -40,6 +43,7 @@ def last_runs(engine: Engine, since: datetime) -> dict[str, LastRuns]:
 
 
 def _run(row: Row[Any]) -> Run:
+    lasts = dict(zip(row.names, row.lasts, strict=True))
     return Run(
         key=row.key,
         mlflow_id=row.id,
@@ -48,7 +52,7 @@ def _run(row: Row[Any]) -> Run:
         status=RunStatus(row.status),
         started_at=row.started_at,
         ended_at=row.ended_at,
-        metrics=dict(zip(row.names, row.lasts, strict=True)),
+        metrics={name: lasts[name] for name in by_kinship(lasts, row.primary_metric)[:MOST_METRICS]},
     )
 
 
@@ -68,12 +72,6 @@ def energy_j(engine: Engine, metric: str, since: datetime | None = None) -> dict
         return {row.project: row.joules for row in connection.execute(statement)}
 
 
-def _shared(one: str, other: str) -> str:
-    """How many words two names share."""
-    words = "SELECT unnest(string_to_array({}, '_'))"
-    return f"cardinality(ARRAY({words.format(one)} INTERSECT {words.format(other)}))"
-
-
 _COUNTED = text("""
 SELECT projects.name AS project,
        (array_agg(latest.id ORDER BY latest.started_at DESC, latest.id DESC))[1] AS id,
@@ -88,14 +86,14 @@ SELECT projects.name AS project,
 # Fewer rows than all metrics of all runs: fifty projects of many metrics are shown every few seconds.
 _NEWEST = text(f"""
 SELECT runs.id, runs.project, runs.name, runs.status, runs.started_at, runs.ended_at,
-       coalesce(runs.tags->>'{RUN_KEY}', runs.id) AS key, told.names, told.lasts
+       coalesce(runs.tags->>'{RUN_KEY}', runs.id) AS key, told.names, told.lasts,
+       coalesce(projects.settings->>'primary_metric', '') AS primary_metric
   FROM runs JOIN projects ON projects.name = runs.project
  CROSS JOIN LATERAL (
        SELECT coalesce(array_agg(key), '{{}}') AS names, coalesce(array_agg(last), '{{}}') AS lasts
          FROM (SELECT key, last FROM run_metrics
                 WHERE run_id = runs.id AND key NOT LIKE 'system/%' AND abs(last) < 'Infinity'
-                ORDER BY key IS DISTINCT FROM projects.settings->>'primary_metric',
-                         {_shared("key", "projects.settings->>'primary_metric'")} DESC, key
-                LIMIT {MOST_METRICS}) AS few) AS told
+                ORDER BY key IS DISTINCT FROM projects.settings->>'primary_metric', key
+                LIMIT {_LOOKED_THROUGH}) AS few) AS told
  WHERE runs.id = ANY(CAST(:ids AS text[]))
 """)  # noqa: S608 - the texts are ours

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops.dashboard.metric_order import by_kinship
+from mlops.metric_order import by_kinship
 
 
 def test_the_primary_metric_and_its_kin_come_first() -> None:
