@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mlops.dashboard.formats import duration, number
+from mlops.metric_order import by_kinship
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_query import Of, RunSort, read_summary, write_summary
 from mlops.store.sparks import Spark
@@ -151,9 +152,7 @@ def usual_columns(names: RunNames, primary: str | None) -> tuple[Column, ...]:
     facts = [Column(Kind.FACT, name) for name in ("took", "user")]
     if primary is None:
         return (Column(Kind.FACT, "primary"), TREND, *facts)
-    metrics = sorted(
-        (name for name in names.metrics if not name.startswith(OWN)), key=lambda name: (name != primary, name)
-    )
+    metrics = by_kinship((name for name in names.metrics if not name.startswith(OWN)), primary)
     columns = [Column(Kind.METRIC, name) for name in metrics]
     if primary in metrics:
         columns.insert(1, TREND)
