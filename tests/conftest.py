@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from mlops.installation import Installation
 from mlops.services import control, postgres
 from tests.evidently_ui import evidently_ui
 from tests.servers import mlflow_accounts, mlflow_server
+
+if TYPE_CHECKING:
+    import mlflow
 
 __all__ = ["evidently_ui", "mlflow_accounts", "mlflow_server"]
 
@@ -65,6 +69,28 @@ def database_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def database_url(database_installation: Installation) -> str:
     """URL of a real, empty, unmigrated database `mlops` (one for each test process)."""
     return database_installation.database_url("mlops")
+
+
+@pytest.fixture(scope="session")
+def mlflow_database_url(database_installation: Installation) -> str:
+    """URL of the database `mlflow`, which MLflow makes its tables in when `mlflow_database` is used."""
+    return database_installation.database_url("mlflow")
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(mlflow_database_url: str) -> mlflow.MlflowClient:
+    """MLflow's client straight on its database.
+
+    Its stores are opened here, once a process: MLflow refuses to open a registry without workspaces
+    where there are models of one already, and tests write such rows.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    import mlflow
+
+    url = mlflow_database_url.replace("postgresql:", "postgresql+psycopg:")
+    client = mlflow.MlflowClient(tracking_uri=url)
+    client.search_registered_models(max_results=1)
+    return client
 
 
 @pytest.fixture(scope="session")

@@ -41,8 +41,9 @@ class Source(Generic[_Found]):
         now = asyncio.get_running_loop().time()
         if self._asking is None or (self._asking.done() and now >= self._good_until):
             self._asking = asyncio.ensure_future(self._look())
-        done, _ = await asyncio.wait([self._asking], timeout=self._patience_s)
-        return self._asking.result() if done else None
+        asking = self._asking  # who asks after its end, before this one goes on, begins another
+        done, _ = await asyncio.wait([asking], timeout=self._patience_s)
+        return asking.result() if done else None
 
     async def _look(self) -> _Found | None:
         try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import httpx
 import psycopg
@@ -48,6 +48,9 @@ from mlops.store.traffic import Traffic
 from .platform_data import add_pipeline, add_runs, add_truths
 from .runs import fill_runs
 
+if TYPE_CHECKING:
+    import mlflow
+
 CHROMIUM = Path("/usr/bin/chromium")
 
 # The browser's own background traffic stays off.
@@ -64,7 +67,10 @@ SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 @pytest.fixture(scope="module")
 def store(
-    database_installation: Installation, database_url: str, tmp_path_factory: pytest.TempPathFactory
+    database_url: str,
+    mlflow_database: mlflow.MlflowClient,
+    mlflow_database_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Store]:
     made = Store(database_url)
     made.upgrade()
@@ -81,7 +87,7 @@ def store(
     add_runs(made)
     add_truths(made)
     add_pipeline(root / "drilling")
-    fill_runs(made, database_installation.database_url("mlflow"))
+    fill_runs(made, mlflow_database, mlflow_database_url)
     yield made
     made.close()
 

@@ -8,12 +8,16 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from mlops.entities import USED_KEY, RunStatus
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
 from mlops.store.store import Store
+
+if TYPE_CHECKING:
+    import mlflow
 
 FIRST, SECOND, THIRD, RUNNING = ("a1" * 16, "b2" * 16, "c3" * 16, "d4" * 16)
 OF_DIGITS = "e5" * 16
@@ -26,10 +30,10 @@ _TAGS = {
 }
 
 
-def fill_runs(store: Store, mlflow_url: str) -> None:
+def fill_runs(store: Store, mlflow_database: mlflow.MlflowClient, mlflow_url: str) -> None:
     """Four runs of drilling, one of which goes on, and one of digits; all of about an hour."""
     began = datetime.now(UTC) - timedelta(hours=2)
-    experiment = _experiment(mlflow_url)
+    experiment = _experiment(mlflow_database, mlflow_url)
     with psycopg.connect(mlflow_url) as connection:
         connection.execute("DELETE FROM metrics WHERE run_uuid = ANY(%s)", [list(_NAMES)])
         connection.execute("DELETE FROM runs WHERE run_uuid = ANY(%s)", [list(_NAMES)])
@@ -103,12 +107,8 @@ def _summary(rows: list[tuple[int, int, float]]) -> MetricSummary:
     return MetricSummary(values[-1], min(values), max(values), rows[-1][0], rows[-1][1], len(rows))
 
 
-def _experiment(url: str) -> dict[str, int]:
-    """Ids of experiments of the workspaces drilling and digits; MLflow makes its tables for that."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    import mlflow
-
-    client = mlflow.MlflowClient(tracking_uri=url.replace("postgresql://", "postgresql+psycopg://"))
+def _experiment(client: mlflow.MlflowClient, url: str) -> dict[str, int]:
+    """Ids of experiments of the workspaces drilling and digits."""
     made = {}
     for project in ("drilling", "digits"):
         id = int(client.create_experiment(os.urandom(8).hex(), artifact_location="file:///nowhere"))

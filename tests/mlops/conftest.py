@@ -31,7 +31,6 @@ from mlops.entities import (
     Side,
 )
 from mlops.hardware.meter import Meter
-from mlops.installation import Installation
 from mlops.platform import Addresses, Platform
 from mlops.serving.routing import Router
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
@@ -267,28 +266,6 @@ def services() -> list[ServiceStatus]:
     return [
         ServiceStatus("postgres", ServiceState.HEALTHY, since=datetime.now(UTC), address="127.0.0.1:5432")
     ]
-
-
-@pytest.fixture(scope="session")
-def mlflow_database_url(database_installation: Installation) -> str:
-    """URL of the database `mlflow`, which MLflow makes its tables in when `mlflow_database` is used."""
-    return database_installation.database_url("mlflow")
-
-
-@pytest.fixture
-def mlflow_database(mlflow_database_url: str, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClient:
-    """MLflow's client straight on its database.
-
-    Its stores are opened here, once a process: MLflow refuses to open a registry without workspaces
-    where there are models of one already, and tests write such rows.
-    """
-    import mlflow
-
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    url = mlflow_database_url.replace("postgresql://", "postgresql+psycopg://")
-    client = mlflow.MlflowClient(tracking_uri=url)
-    client.search_registered_models(max_results=1)
-    return client
 
 
 @pytest.fixture

@@ -31,6 +31,25 @@ def test_it_is_asked_again_once_its_answer_is_old() -> None:
     assert asyncio.run(scenario()) == [1, 2]
 
 
+def test_one_who_asks_as_an_answer_comes_does_not_take_it_from_who_waits() -> None:
+    later: list[asyncio.Task[int | None]] = []
+
+    class Met(Source[int]):
+        async def _look(self) -> int | None:
+            found = await super()._look()
+            if not later:
+                later.append(asyncio.create_task(self.read()))  # before who waits is told
+            return found
+
+    looks: list[int] = []
+
+    async def scenario() -> list[int | None]:
+        source = Met("numbers", lambda: looks.append(1) or len(looks), fresh_s=0.0)
+        return [await source.read(), await later[0]]
+
+    assert asyncio.run(scenario()) == [1, 2]
+
+
 def test_what_fails_is_missing_is_told_once_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
     answers: list[int | None] = [None, None, 7]
 
