@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from mlops.entities import DataCheck, DataVersion, RunStatus
 from mlops.store.indexed_runs import IndexedRun
+from mlops.store.pairs import pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +228,13 @@ _ONE = text(
 )
 _NEWEST = text(
     _COUNTED.format(
-        known="""(SELECT * FROM (SELECT DISTINCT ON (project, path) * FROM data_versions
-                                  ORDER BY project, path, seen_at DESC) AS each
-                   ORDER BY seen_at DESC LIMIT :most)"""
-    )
+        known="""(SELECT newest.* FROM {pairs} AS each
+                   CROSS JOIN LATERAL (
+                         SELECT * FROM data_versions
+                          WHERE project = each.project AND path = each.path
+                          ORDER BY seen_at DESC LIMIT 1) AS newest
+                   ORDER BY newest.seen_at DESC LIMIT :most)"""
+    ).format(pairs=pairs("data_versions", "project", "path"))
 )
 _OF_PROJECTS = text("""
 SELECT newest.project, newest.path, newest.hash, newest.seen_at

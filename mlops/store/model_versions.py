@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, func, or_, select, text
+from sqlalchemy import ColumnElement, Engine, Row, select, text
 
+from mlops.store.pairs import pairs
 from mlops.store.tables import model_versions
 
 _PUT = text("""
@@ -38,6 +39,20 @@ DELETE FROM model_versions AS old
                                       CAST(:version AS int[])) AS new(project, model, version)
                     WHERE (new.project, new.model, new.version) = (old.project, old.model, old.version))
 """)
+
+_HEADS = """
+SELECT DISTINCT ON (head.project, head.model, head.version) head.*,
+       (SELECT count(*) FROM model_versions AS each
+         WHERE each.project = head.project AND each.model = head.model) AS of_model
+  FROM (SELECT newest.* FROM {pairs} AS each
+         CROSS JOIN LATERAL (
+               SELECT * FROM model_versions WHERE project = each.project AND model = each.model
+                ORDER BY version DESC LIMIT 1) AS newest
+         UNION ALL
+        SELECT * FROM model_versions WHERE cardinality(aliases) > 0) AS head
+ WHERE CAST(:project AS text) IS NULL OR head.project = :project
+ ORDER BY head.project, head.model, head.version DESC
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +98,10 @@ class ModelVersions:
     def heads(self, project: str | None = None) -> list[tuple[IndexedVersion, int]]:
         """Of every model, or of a project's, the newest version and those that have aliases, each with the
         number of the model's versions; by project and model, newest first."""
-        of_model = [model_versions.c.project, model_versions.c.model]
-        statement = select(
-            model_versions,
-            func.count().over(partition_by=of_model).label("of_model"),
-            func.max(model_versions.c.version).over(partition_by=of_model).label("newest"),
-        )
-        if project is not None:
-            statement = statement.where(model_versions.c.project == project)
-        every = statement.subquery()
-        heads = (
-            select(every)
-            .where(or_(every.c.version == every.c.newest, func.cardinality(every.c.aliases) > 0))
-            .order_by(every.c.project, every.c.model, every.c.version.desc())
-        )
         with self._engine.connect() as connection:
-            return [(_version(row), row.of_model) for row in connection.execute(heads)]
+            heads = text(_HEADS.format(pairs=pairs("model_versions", "project", "model")))
+            found = connection.execute(heads, {"project": project})
+            return [(_version(row), row.of_model) for row in found]
 
     def of_model(
         self, project: str, model: str, count: int, before: int | None = None

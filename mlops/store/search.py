@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select, union
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, select
 from sqlalchemy import text as sql
 
 from mlops.store.indexed_runs import words
+from mlops.store.pairs import pairs
 from mlops.store.run_query import RunQuery
 from mlops.store.run_select import select_runs
 from mlops.store.tables import deployments, model_versions, projects, runs
@@ -84,9 +85,8 @@ def _runs(connection: Connection, query: RunQuery) -> list[Found]:
 
 
 def _models(connection: Connection, query: RunQuery, most: int) -> list[Found]:
-    known = union(  # of an MLflow elsewhere the index has no versions
-        *(select(table.c.project, table.c.model) for table in (model_versions, deployments))
-    ).subquery()
+    every = sql(pairs("model_versions", "project", "model"))
+    known = every.columns(model_versions.c.project, model_versions.c.model).subquery()
     statement = (
         select(known)
         .where(_has(_path(known.c.project, known.c.model), query.words), *_reach(known.c.project, query))

@@ -105,6 +105,9 @@ model_versions = Table(
     Column("tags", JSONB, nullable=False),
     Column("aliases", ARRAY(Text), nullable=False),
     PrimaryKeyConstraint("project", "model", "version"),
+    Index(
+        "model_versions_with_aliases", "project", "model", postgresql_where=text("cardinality(aliases) > 0")
+    ),
 )
 
 # What each deployment answered in windows of ten seconds, summed over all gateways.
@@ -239,6 +242,7 @@ data_versions = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False),  # first
     PrimaryKeyConstraint("project", "path", "hash"),
     Index("data_versions_by_time", "project", text("seen_at DESC")),
+    Index("data_versions_by_path", "project", "path", text("seen_at DESC")),
 )
 
 # Which of them a run used, or its project only declares.

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def p95(values: Sequence[float]) -> float:
+    """The value that a twentieth of them exceed."""
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Ours against a peer, measured in pairs."""

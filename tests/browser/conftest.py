@@ -44,6 +44,7 @@ from mlops.store.sparks import Spark
 from mlops.store.store import Store
 from mlops.store.tokens import Role
 from mlops.store.traffic import Traffic
+from tests.chromium import chromium
 
 from .platform_data import add_pipeline, add_runs, add_truths
 from .runs import fill_runs
@@ -51,17 +52,6 @@ from .runs import fill_runs
 if TYPE_CHECKING:
     import mlflow
 
-CHROMIUM = Path("/usr/bin/chromium")
-
-# The browser's own background traffic stays off.
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--no-default-browser-check",
-]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
@@ -367,12 +357,8 @@ def ask(installation: Installation, method: str, path: str, token: str = "") -> 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

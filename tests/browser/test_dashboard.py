@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from mlops.entities import RunStatus, Severity
 from mlops.installation import Installation
 from mlops.store.alerts import Begun, Changes
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.store import Store
+from tests.chromium import looks_right, needs_chromium
 
-from .conftest import CHROMIUM, SIZES, ask
+from .conftest import SIZES, ask
 from .platform_data import HASHES, versions
 from .runs import FIRST, SECOND, THIRD
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium")
+pytestmark = needs_chromium
 
 PAGES = {
     "home": "/",
@@ -67,22 +67,7 @@ def test_page_is_light_looks_right_and_is_accessible(
         page.emulate_media(color_scheme=scheme)
         page.reload()
         page.wait_for_timeout(400)  # charts and the first renewal
-        _looks_right(page, folder / f"{name}-{size}-{scheme}.png")
-
-
-def _looks_right(page, screenshot: Path) -> None:
-    assert page.locator("main section").count() >= 1
-    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert overflow <= 0, "the page itself does not scroll sideways"
-    assert page.locator(".stale").count() == 0
-    page.screenshot(path=screenshot, full_page=True)
-    found = Axe().run(page).response["violations"]
-    serious = [
-        f"{each['id']}: {each['nodes'][0]['html'][:160]}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+        looks_right(page, folder / f"{name}-{size}-{scheme}.png")
 
 
 def _begin(store: Store, name: str, severity: Severity = Severity.WARNING, project: str = "drilling") -> None:
@@ -121,7 +106,7 @@ def test_viewer_sees_the_pages_without_actions(open_page, gateway: Installation,
         page.goto(gateway.gateway_url + path)
         asking = page.locator("main [hx-get]:is(button, #try)").all_text_contents()
         assert [words for words in asking if words.strip() != "Columns"] == [], path
-    _looks_right(page, folder / "viewer-monitoring.png")
+    looks_right(page, folder / "viewer-monitoring.png")
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url(gateway.gateway_url + "/login")
 

@@ -22,10 +22,10 @@ from mlops.monitoring.evidently_files import page_in_ui, project_id
 from mlops.services.status import lock_file, status_file
 from mlops.store.store import Store
 from mlops.store.tokens import Role
-from tests.browser.conftest import CHROMIUM
+from tests.chromium import needs_chromium
 from tests.evidently_ui import RunningUi
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
-
 from mlops.installation import Installation
 from mlops.store.indexed_runs import MetricSummary
 from mlops.store.store import Store
+from tests.chromium import needs_chromium
 
-from .conftest import CHROMIUM, ask
+from .conftest import ask
 from .runs import FIRST, OF_DIGITS, RUNNING, SECOND, THIRD
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium")
+pytestmark = needs_chromium
 
 THREE = "/compare?" + "&".join(f"run=drilling/{id}" for id in (FIRST, SECOND, THIRD))
 

@@ -19,10 +19,9 @@ from mlops.installation import Installation
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_index import Progress
 from mlops.store.store import Store
+from tests.chromium import needs_chromium
 
-from .conftest import CHROMIUM
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium")
+pytestmark = needs_chromium
 
 ROWS = "#runs tbody tr:visible"
 

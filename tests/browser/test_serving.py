@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from mlops.entities import DeploymentState, Side
 from mlops.store.model_versions import IndexedVersion
 from mlops.store.store import Store
+from tests.chromium import needs_chromium
 from tests.mlops.conftest import ReplicaServer
 
-from .conftest import CHROMIUM
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium at /usr/bin/chromium")
+pytestmark = needs_chromium
 
 
 def test_a_version_is_promoted_and_rolled_back(open_page, store: Store, tmp_path: Path) -> None:

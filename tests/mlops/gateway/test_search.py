@@ -14,6 +14,14 @@ from mlops.store.store import Store
 
 HOSTILE = "<script>alert(1)</script>"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+VERSIONS = [
+    IndexedVersion(project, model, version, BEGIN)
+    for project, model, version in (
+        ("alpha", "hole-depth", 2),
+        ("beta", "hole-depth", 2),
+        ("alpha", "old-depth", 1),
+    )
+]
 
 
 @pytest.fixture
@@ -28,6 +36,7 @@ def things(app: object, add_run: Callable[..., object], serve: Callable[..., int
         serve(project, "hole-depth", "http://127.0.0.1:1", version=2)
     failed = store.deployments.want("alpha", "old-depth", 1, 1)
     store.deployments.advance(failed.id, DeploymentState.FAILED)
+    store.model_versions.put(VERSIONS)
 
 
 def find(client: TestClient, q: str, **more: object) -> list[dict[str, str]]:
@@ -43,7 +52,7 @@ def urls(client: TestClient, q: str, **more: object) -> list[str]:
 @pytest.mark.usefixtures("things")
 def test_a_model_that_was_never_deployed_is_found(alpha: TestClient, store: Store) -> None:
     known = [IndexedVersion(project, "unserved-depth", 1, BEGIN) for project in ("alpha", "beta")]
-    store.model_versions.put(known)
+    store.model_versions.put([*VERSIONS, *known])
     (found,) = find(alpha, "unserved")
     assert (found["what"], found["project"], found["url"]) == (
         "model",

@@ -18,6 +18,7 @@ from mlops.store.run_query import MetricRange, RunQuery, RunSort, RunStart
 from mlops.store.run_select import select_runs
 from mlops.store.store import Store
 from mlops.tracking.run_export import run_to_json
+from tests.mlops.many import add_runs
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECTS = ("alpha", "beta", "gamma")
@@ -236,32 +237,10 @@ ASKED = [
 ]
 
 
-FILL = """
-INSERT INTO runs (id, project, name, status, started_at, tags, params, words)
-SELECT md5(n::text), format('p%s', n % 10), format('lora %s', n),
-       CASE WHEN n % 500 = 0 THEN 'RUNNING' WHEN n % 20 = 0 THEN 'FAILED' ELSE 'FINISHED' END,
-       to_timestamp(1700000000 + n * 60),
-       jsonb_build_object('sweep', (n / 100)::text, 'stage', CASE WHEN n % 3 = 0 THEN 'prod' ELSE 'dev' END,
-                          'mlops.run_key', md5((n + 1)::text), 'mlflow.source.name', 'train.py'),
-       jsonb_build_object('lr', (n % 17)::text, 'depth', '12', 'optimiser', 'adam'),
-       array_to_tsvector(ARRAY['lora', n::text])
-  FROM generate_series(1, 10000) AS n;
-
-INSERT INTO run_metrics
-SELECT md5(n::text), key, format('p%s', n % 10), value, value, value, 1, 1, 1
-  FROM generate_series(1, 10000) AS n, unnest(ARRAY['loss', 'metric1', 'metric2']) AS key,
-       LATERAL (SELECT abs(hashtext(n || key)) / 2147483648.0 AS value) AS drawn;
-"""
-
-
 @pytest.fixture
-def many(store: Store, add_project: Callable[..., str], database_url: str) -> str:
-    """Ten thousand runs of ten projects, by SQL, and as the server's own housekeeping leaves them."""
-    for number in range(10):
-        add_project(f"p{number}")
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(FILL)
-        connection.execute("VACUUM ANALYZE runs, run_metrics")
+def many(store: Store, database_url: str) -> str:
+    """URL of a database with ten thousand runs of ten projects."""
+    add_runs(database_url)
     return database_url
 
 
