@@ -15,7 +15,7 @@ from mlops.installation import Installation
 from mlops.store.alerts import Begun, Changes
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.store import Store
-from tests.chromium import looks_right, needs_chromium
+from tests.chromium import is_accessible, looks_right, needs_chromium
 
 from .conftest import SIZES, ask
 from .platform_data import HASHES, versions
@@ -68,6 +68,8 @@ def test_page_is_light_looks_right_and_is_accessible(
         page.reload()
         page.wait_for_timeout(400)  # charts and the first renewal
         looks_right(page, folder / f"{name}-{size}-{scheme}.png")
+        if (size, scheme) in (("desktop", "light"), ("phone", "dark")):
+            is_accessible(page)
 
 
 def _begin(store: Store, name: str, severity: Severity = Severity.WARNING, project: str = "drilling") -> None:
@@ -107,6 +109,7 @@ def test_viewer_sees_the_pages_without_actions(open_page, gateway: Installation,
         asking = page.locator("main [hx-get]:is(button, #try)").all_text_contents()
         assert [words for words in asking if words.strip() != "Columns"] == [], path
     looks_right(page, folder / "viewer-monitoring.png")
+    is_accessible(page)
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url(gateway.gateway_url + "/login")
 

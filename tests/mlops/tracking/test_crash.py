@@ -15,7 +15,7 @@ import pytest
 from tests.mlops.tracking.conftest import Lab, wait_until
 from tests.mlops.tracking.proxy import Exchange, Proxy
 
-_ROUNDS = 10
+_ROUNDS = 6
 
 _PROGRAM = """
 import json, os, sys

@@ -138,6 +138,7 @@ def test_a_handler_that_finishes_a_run_that_is_being_finished_stops_nothing(home
         import itertools, socket
         silent = socket.create_server(("127.0.0.1", 0))
         os.environ["MLOPS_MLFLOW_URI"] = "http://127.0.0.1:%d" % silent.getsockname()[1]
+        os.environ["MLOPS_FLUSH_TIMEOUT_S"] = "5"
         client = MLOpsClient.from_project("alpha")
         handled = itertools.count()
         run = client.start_run(capture_output=False)
