@@ -17,6 +17,7 @@ from mlops.installation import Installation
 from mlops.services import control, postgres
 from tests.evidently_ui import evidently_ui
 from tests.servers import mlflow_accounts, mlflow_server
+from tests.shared_servers import SharedServers
 
 if TYPE_CHECKING:
     import mlflow
@@ -26,18 +27,10 @@ __all__ = ["evidently_ui", "mlflow_accounts", "mlflow_server"]
 # Records are compared as wholes; the sampling of hardware, which adds to them, has tests of its own.
 os.environ["MLOPS_HARDWARE_INTERVAL_S"] = "0"
 
-# Tests that share a server run in one test process, so that it is started once.
-_SHARED = ("stack", "ray_head", "mlflow_server", "evidently_ui", "browser")
 
-
-@pytest.hookimpl(tryfirst=True)  # before xdist names each test by its group
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Send the tests of each shared server to one process."""
-    for item in items:
-        for fixture in _SHARED:
-            if fixture in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(fixture))
-                break
+def pytest_configure(config: pytest.Config) -> None:
+    """A plugin of the whole session: hooks of this file are not called for fixtures of the session."""
+    config.pluginmanager.register(SharedServers())
 
 
 def pytest_collection_finish() -> None:

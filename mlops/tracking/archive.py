@@ -93,13 +93,16 @@ class MLflowArchive:
         not answer, all values are read through MLflow's API, page by page: 40 s for a million."""
         check_max_points(max_points)
         known = self._find(run_id)
-        if known is None or known.flush(_FLUSH_S):
+        is_whole = known is None or known.flush(_FLUSH_S)
+        if is_whole:
             history = self._thinned_out(run_id, key, max_points)
             if history is not None:
                 return history
         with _reading():
             found = self._at_server(run_id if known is None else known.id)
             if key not in {each["key"] for each in found.get("data", {}).get("metrics", [])}:
+                if not is_whole:
+                    raise ServiceUnavailable("mlflow", "what was logged to the run is not wholly there")
                 raise MetricNotFound(self.project, key, run_id)
             points = reading.metric_points(self._server, str(found["info"]["run_id"]), key)
             return downsampled(points, max_points)

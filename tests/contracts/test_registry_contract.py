@@ -64,7 +64,7 @@ class Two:
     b: Side
 
 
-@pytest.fixture(params=["memory", "mlflow"])
+@pytest.fixture(params=["memory", pytest.param("mlflow", marks=pytest.mark.xdist_group("mlflow_server"))])
 def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
     if request.param == "memory":
         return Two(memory("contract-a"), memory("contract-b"))

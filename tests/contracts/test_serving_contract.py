@@ -56,7 +56,9 @@ def local_server() -> Iterator[LocalModelServer]:
     made.close()
 
 
-@pytest.fixture(scope="module", params=["local", "ray"])
+@pytest.fixture(
+    scope="module", params=["local", pytest.param("ray", marks=pytest.mark.xdist_group("ray_head"))]
+)
 def server(request: pytest.FixtureRequest) -> ModelServer:
     made: ModelServer = request.getfixturevalue(f"{request.param}_server")
     return made

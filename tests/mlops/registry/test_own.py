@@ -26,9 +26,9 @@ X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 
 
 @pytest.fixture
-def logged(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+def logged(mlflow_accounts: Any, tmp_path: Path) -> Any:
     """Logs a model with a run of its own on a real server; gives the version and its `MLmodel`."""
-    settings = request.getfixturevalue("mlflow_accounts")[0].settings()
+    settings = mlflow_accounts[0].settings()
     registry = MLflowRegistry(**settings)
     tracker = MLflowTracker(**settings, journal=tmp_path / "journal")
 

@@ -14,7 +14,7 @@ import pytest
 
 from mlops.client import MLOpsClient
 from mlops.entities import MODEL_KEY, RUN_KEY, VERSION_KEY, RunStatus
-from mlops.errors import InvalidInput, ServiceUnavailable
+from mlops.errors import InvalidInput, MetricNotFound, ServiceUnavailable
 from mlops.tracking import sender
 from mlops.tracking.delivery import Delivery
 from mlops.tracking.journal import RunJournal
@@ -126,6 +126,22 @@ def test_a_run_ends_while_the_server_hangs(
     wait_until(lambda: not home.folders(), "delivered")
     assert lab.run(run.key)["info"]["status"] == "FINISHED"
     assert len(lab.history(run.key, "x")) == 1
+
+
+def test_a_metric_that_the_server_has_not_taken_yet_is_not_called_unknown(
+    client: MLOpsClient, hold: Hold
+) -> None:
+    run = client.start_run("hung", capture_output=False)
+    wait_until(lambda: run.mlflow_id, "the server knows the run")
+    hold.begin("/runs/log-batch")
+    client.log_metrics({"x": 1})
+    with pytest.raises(ServiceUnavailable, match="not wholly there"):
+        run.tracking.metric_history(run.key, "x")
+    hold.let_go()
+    assert [each.value for each in run.tracking.metric_history(run.key, "x")] == [1.0]
+    with pytest.raises(MetricNotFound):
+        run.tracking.metric_history(run.key, "y")
+    run.finish()
 
 
 RESUMED = ["ended here, by key", "ended here, by id", "of the server, by key", "of the server, by id"]
