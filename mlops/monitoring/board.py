@@ -32,6 +32,7 @@ LONGEST_S = 86_400.0
 """How far back what endpoints answered is kept."""
 MOST_REPORTS = 48
 """Drift reports of a heat map."""
+_LAST_TIME = 1e11
 _POINTS = 180
 
 
@@ -165,20 +166,33 @@ class Board:
         check_model_name(model)
         return self._store.drift.columns_over(project, model, since, MOST_REPORTS)
 
-    def traffic(self, project: str, model: str, span_s: float, version: int | None = None) -> TrafficColumns:
-        """What the model's endpoint, or one version of it, answered over the last `span_s` s, in at most 181
-        steps. Raises `ProjectNotFound`, and `InvalidInput` for a span out of range."""
+    def traffic(
+        self,
+        project: str,
+        model: str,
+        span_s: float,
+        version: int | None = None,
+        until: float | None = None,
+    ) -> TrafficColumns:
+        """What the model's endpoint, or one version of it, answered over `span_s` s before `until` (s since
+        1970; now by default), in at most 181 steps. Raises `ProjectNotFound`, and `InvalidInput` for a span
+        or an end out of range."""
         check_project_name(project, "project")
         check_model_name(model)
         if not 60.0 <= span_s <= LONGEST_S:
             raise InvalidInput("span_s", span_s, "is out of range", remedy="Use 60 to 86400.")
+        if until is not None and not 0.0 <= until <= _LAST_TIME:
+            raise InvalidInput("until", until, "is no time", remedy="Give seconds since 1970.")
         if project not in self._store.projects.described():
             raise ProjectNotFound(project)
         step_s = 10 * math.ceil(span_s / _POINTS / 10)
-        begin = datetime.now(UTC).timestamp() - span_s
+        end = now = datetime.now(UTC).timestamp()
+        if until is not None:
+            end = min(now, step_s * math.ceil(until / step_s))  # no step is cut, but by now
+        begin = end - span_s
         since = datetime.fromtimestamp(begin - begin % step_s, UTC)
         found = dict(self._store.traffic.series(project, model, since, step_s, version))
-        return _columns(found, since, step_s, datetime.now(UTC))
+        return _columns(found, since, step_s, datetime.fromtimestamp(end, UTC))
 
 
 def _state(

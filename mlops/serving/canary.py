@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlops.store.traffic import EDGES_S, Traffic
+from mlops.store.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ def verdict(canary: Traffic, champion: Traffic, rule: CanaryRule) -> str | None:
     """Why the canary is to be withdrawn, with its figures; None while it is as good as the champion, or too
     few requests were seen.
 
-    Errors count by the lower end of their 95 % Wilson interval, so that a few unlucky ones are no reason.
+    Errors count by the lower end of their 95 % Wilson interval, and latency by that of its 95th percentile,
+    so that a few unlucky ones are no reason, nor that the buckets of latencies are wide.
     """
     if min(canary.requests, champion.requests) < rule.min_requests:
         return None
@@ -33,13 +34,19 @@ def verdict(canary: Traffic, champion: Traffic, rule: CanaryRule) -> str | None:
             f"{canary.errors} of its {canary.requests} requests failed, of the champion's"
             f" {champion.errors} of {champion.requests}"
         )
-    ours, theirs = canary.quantile(0.95), champion.quantile(0.95)
+    ours, theirs = _p95_low(canary), champion.quantile(0.95)
     if ours > rule.slower * theirs:
         return (
-            f"its 95th percentile of latency is {_told(ours)}, the champion's {_told(theirs)}"
-            f" ({canary.requests} and {champion.requests} requests)"
+            f"its 95th percentile of latency is over {1e3 * ours:g} ms, the champion's at most"
+            f" {1e3 * theirs:g} ms ({canary.requests} and {champion.requests} requests)"
         )
     return None
+
+
+def _p95_low(traffic: Traffic, z: float = 1.96) -> float:
+    # What so many of the requests exceed is binomial: the interval of a quantile by order statistics
+    # (Conover, Practical Nonparametric Statistics, 3.2), and the lower end of the bucket that it falls into.
+    return traffic.bucket(0.95 - z * math.sqrt(0.95 * 0.05 / traffic.requests))[0]
 
 
 def _wilson_low(hits: int, count: int, z: float = 1.96) -> float:
@@ -48,7 +55,3 @@ def _wilson_low(hits: int, count: int, z: float = 1.96) -> float:
     middle = share + z * z / (2 * count)
     spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return (middle - spread) / (1 + z * z / count)
-
-
-def _told(seconds: float) -> str:
-    return f"over {EDGES_S[-1]:g} s" if math.isinf(seconds) else f"at most {1e3 * seconds:g} ms"

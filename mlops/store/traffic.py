@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -49,7 +49,17 @@ class Traffic:
 
     def quantile(self, share: float) -> float:
         """Upper end in s of the bucket that holds that share of the requests; infinite in the last one."""
-        return _bucket(self.latencies, share)
+        return self.bucket(share)[1]
+
+    def bucket(self, share: float) -> tuple[float, float]:
+        """Both ends in s of the bucket that holds that share of the requests."""
+        wanted, seen, begin = share * sum(self.latencies), 0, 0.0
+        for count, end in zip(self.latencies, (*EDGES_S, math.inf), strict=True):
+            seen += count
+            if seen >= wanted:
+                return begin, end
+            begin = end
+        return begin, math.inf
 
 
 class TrafficLog:
@@ -148,12 +158,3 @@ SELECT id, :began, :requests, :errors, :latencies FROM deployments WHERE id = :i
        latencies = ARRAY(SELECT a + b FROM unnest(traffic.latencies, excluded.latencies)
                          WITH ORDINALITY AS pair(a, b, place) ORDER BY place)
 """)
-
-
-def _bucket(counts: Sequence[int], share: float) -> float:
-    wanted, seen = share * sum(counts), 0
-    for count, edge in zip(counts, (*EDGES_S, math.inf), strict=True):
-        seen += count
-        if seen >= wanted:
-            return edge
-    return math.inf

@@ -209,6 +209,25 @@ def test_charts_are_drawn_with_gaps_and_one_cursor(open_page) -> None:
     assert times[0] != "–"
 
 
+def test_a_drag_over_traffic_asks_for_finer_steps(open_page) -> None:
+    page = open_page(path="/monitoring?project=drilling&range=24h")
+    page.locator("#traffic .chart canvas").nth(2).wait_for()
+    over = page.locator("#traffic .chart .u-over").first
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 60, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 10, box["y"] + 50, steps=4)
+    with page.expect_response(lambda answer: "until=" in answer.url) as finer:
+        page.mouse.up()
+    assert finer.value.json()["step_s"] < 480
+    with page.expect_response(
+        lambda answer: "traffic?" in answer.url and "until=" not in answer.url
+    ) as whole:
+        over.dblclick(position={"x": 100, "y": 40})
+    assert whole.value.json()["step_s"] == 480
+
+
 def test_performance_is_drawn_with_a_band_for_each_version(open_page) -> None:
     page = open_page(path="/monitoring/performance?project=drilling&model=depth")
     charts = page.locator("[data-performance] .chart")

@@ -1,7 +1,8 @@
 "use strict";
-// Figures over time: one cursor over all of a group, dragging zooms, a double click resets, gaps stay gaps.
+// Figures over time: one cursor over all of a group, dragging asks for finer points, a double click resets, gaps stay gaps.
 (() => {
   const drawn = new Map();
+  const zoomed = new Map(); // by group: the stretch that is shown, in seconds since 1970
   const renewed = 10_000;
   const formats = {
     number: (value) => String(+value.toPrecision(4)),
@@ -24,7 +25,13 @@
     const axis = { stroke: tone("muted"), grid: { stroke: tone("line"), width: 1 }, ticks: { stroke: tone("line"), width: 1 },
       font: `12px ${colour("--sans")}` };
     return {
-      width, height: 140, cursor: { sync: { key: figure.dataset.group }, drag: { x: true, y: false } },
+      width, height: 140,
+      cursor: {
+        sync: { key: figure.dataset.group, filters: { pub: (kind) => kind === "mousemove" || kind === "mouseleave" } },
+        drag: { x: true, y: false, setScale: false },
+        bind: { dblclick: () => () => { zoom(figure, null); return null; } },
+      },
+      hooks: { setSelect: [(plot) => selected(figure, plot)] },
       legend: { live: true }, scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), (most || 1) * 1.1] } },
       axes: [{ ...axis, space: 56, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 68, values: (_, ticks) => ticks.map(show) }],
       series: [{ value: (_, time) => (time == null ? "–" : new Date(time * 1000).toLocaleTimeString()) },
@@ -48,13 +55,33 @@
       const plot = figure.querySelector(".plot");
       const known = drawn.get(figure);
       if (!known) drawn.set(figure, new uPlot(options(figure, plot.clientWidth), data, plot));
-      else if (!isZoomed(known)) known.setData(data);
+      else known.setData(data);
     }
   }
 
-  function isZoomed(plot) {
-    const times = plot.data[0];
-    return plot.scales.x.min > times[0] || plot.scales.x.max < times[times.length - 1];
+  function selected(figure, plot) {
+    const { left, width } = plot.select;
+    if (width < 5) return;
+    const span = [left, left + width].map((place) => plot.posToVal(place, "x"));
+    plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    zoom(figure, span);
+  }
+
+  function zoom(figure, span) {
+    if (span) zoomed.set(figure.dataset.group, span);
+    else zoomed.delete(figure.dataset.group);
+    drawAll();
+  }
+
+  // What is zoomed into is asked for anew: the server has finer steps of it.
+  function address(figure) {
+    const url = new URL(figure.dataset.url, location);
+    const span = zoomed.get(figure.dataset.group);
+    if (span) {
+      url.searchParams.set("span_s", Math.max(60, Math.ceil(span[1] - span[0])));
+      url.searchParams.set("until", Math.ceil(span[1]));
+    }
+    return url.href;
   }
 
   function drawAll() {
@@ -62,7 +89,7 @@
       if (!figure.isConnected) { drawn.get(figure).destroy(); drawn.delete(figure); }
     }
     if (document.hidden) return;
-    const byUrl = Map.groupBy(document.querySelectorAll("figure[data-chart]"), (figure) => figure.dataset.url);
+    const byUrl = Map.groupBy(document.querySelectorAll("figure[data-chart]"), address);
     for (const [url, figures] of byUrl) draw(url, figures);
   }
 

@@ -86,11 +86,15 @@ def board_routes(platform: Platform) -> APIRouter:
 
     @routes.get("/projects/{project}/traffic")
     def traffic(
-        project: str, model: Model, span_s: float = 3600.0, version: Version | None = None
+        project: str,
+        model: Model,
+        span_s: float = 3600.0,
+        version: Version | None = None,
+        until: float | None = None,
     ) -> TrafficColumns:
-        """What a model's endpoint, or one version of it, answered over the last `span_s` seconds, in columns;
-        at most 181 points."""
-        return board.traffic(project, model, span_s, version)
+        """What a model's endpoint, or one version of it, answered over the `span_s` seconds before `until` (s
+        since 1970; now by default), in columns; at most 181 points."""
+        return board.traffic(project, model, span_s, version, until)
 
     @routes.get("/projects/{project}/pipeline")
     def pipeline(project: str) -> Pipeline | None:

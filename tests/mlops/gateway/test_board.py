@@ -43,6 +43,22 @@ def test_traffic_has_gaps_where_nobody_asked(alpha: TestClient, serve, store) ->
     assert len([each for each in found["requests_s"] if each is not None]) == 1
 
 
+def test_a_stretch_of_the_past_is_finer_and_has_whole_steps(alpha: TestClient, serve, store) -> None:
+    number = serve("alpha", "depth", "http://127.0.0.1:1")
+    traffic = Traffic()
+    traffic.record(0.004, failed=False)
+    now = datetime.now(UTC).timestamp()
+    at = now - now % 10 - 3600
+    for place in range(12):
+        store.traffic.add({number: traffic}, datetime.fromtimestamp(at + 10 * place, UTC))
+    found = alpha.get(f"/api/projects/alpha/traffic?model=depth&span_s=60&until={at + 55}").json()
+    assert (found["step_s"], found["times"][-1]) == (10, at + 50)
+    assert found["requests_s"][-6:] == [pytest.approx(0.1)] * 6
+    ahead = alpha.get(f"/api/projects/alpha/traffic?model=depth&span_s=60&until={now + 1e6}").json()
+    assert ahead["times"][-1] <= datetime.now(UTC).timestamp()
+    assert set(ahead["requests_s"]) == {None}
+
+
 def test_the_step_under_way_counts_by_what_is_over_of_it(alpha: TestClient, serve, store) -> None:
     number = serve("alpha", "depth", "http://127.0.0.1:1")
     traffic = Traffic()
@@ -57,6 +73,8 @@ def test_what_cannot_be_asked_is_named(alpha: TestClient, subtests: pytest.Subte
     for path, status, words in [
         ("/api/overview?window=soon", 422, "window"), ("/api/overview?project=beta", 403, "beta"),
         ("/api/projects/alpha/traffic?model=depth&span_s=5", 422, "span_s"),
+        *((f"/api/projects/alpha/traffic?model=depth&until={each}", 422, "until")
+          for each in ("-1", "nan", "inf", "1e12", "soon")),
         ("/api/projects/alpha/traffic", 422, "model"),
         ("/api/projects/alpha/traffic?model=..%2Fx", 422, "model"),
         ("/api/projects/alpha/drift-history?model=depth&window=x", 422, "window"),
