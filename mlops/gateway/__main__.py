@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import logging
 import socket
 import sys
@@ -57,6 +58,8 @@ def main() -> int:
     )
     # Not by uvicorn's `fd`: it takes the socket for a Unix one, without TCP_NODELAY and callers' addresses.
     door = settings.bind_socket() if inherited is None else socket.socket(fileno=inherited)
+    gc.collect()
+    gc.freeze()  # what is there now stays: looking it through for garbage held a request up by 0.15 s
     log.info("the gateway runs", extra={"event": "gateway.running", "address": platform.addresses.gateway})
     GatewayServer(settings, app.state.streams.close).run([door, *_second_door(platform.addresses.evidently)])
     log.info("the gateway stops", extra={"event": "gateway.stopped"})

@@ -104,7 +104,7 @@ def _watchers(installation: Installation, store: Store, process: psutil.Process)
     share = (spent.user + spent.system - began.user - began.system) / WATCHED_S
     what = f"{STREAMS} open pages of Runs while a run logs each second"
     yield Measure(f"{what}, the gateway's share of a core", "", [share], SHARE)
-    yield Measure(f"{what}, readings of the table by each", "", [float(count) for count in read])
+    yield Measure(f"{what}, readings of the table by each", "", [float(count) for count in read], None)
 
 
 def _watch(installation: Installation, ended: threading.Event, read: list[int], place: int) -> None:

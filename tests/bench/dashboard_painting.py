@@ -31,7 +31,9 @@ def painted(client: httpx.Client, pages: Sequence[str], rounds: int, what: str) 
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
         page.goto(client.post("/api/tickets").raise_for_status().json()["url"])
-        context.new_cdp_session(page).send("Network.setCacheDisabled", {"cacheDisabled": True})
+        session = context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
         for path in pages:
             milliseconds, kilobytes = [], []
             for _ in range(rounds):
