@@ -151,9 +151,8 @@ def _metric(platform: Platform, scope: Scope, runs: Sequence[IndexedRun]) -> str
 
 def _primary(platform: Platform, runs: Sequence[IndexedRun]) -> str:
     """The first of the projects' primary metrics that a run has; "" where none has."""
-    projects = {run.project for run in runs}
-    primary = {str(platform.project_settings(name).get("primary_metric", "")) for name in projects}
-    return min(primary & _names(runs), default="")
+    stated = platform.runs.primary_metrics()
+    return min({stated.get(run.project, "") for run in runs} & _names(runs), default="")
 
 
 def _names(runs: Sequence[IndexedRun]) -> set[str]:

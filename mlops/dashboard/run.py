@@ -18,6 +18,7 @@ from mlops.errors import Forbidden, InvalidInput
 from mlops.metric_order import by_kinship
 from mlops.platform import Platform
 from mlops.store.indexed_runs import IndexedRun
+from mlops.store.run_query import RunQuery
 from mlops.store.tokens import Principal
 from mlops.tracking.run_files import RunFile
 from mlops.tracking.run_lineage import RunLineage
@@ -183,12 +184,15 @@ def check_reach(request: Request, runs: Iterable[str]) -> None:
 
 
 def others_than(platform: Platform, runs: Sequence[IndexedRun], projects: Iterable[str]) -> tuple[Other, ...]:
-    """The newest runs of the projects that are not among these."""
+    """The newest runs of the projects that are not among these; none of no project."""
+    names = tuple(projects)
+    if not names:
+        return ()
     known = {run.id for run in runs}
-    found = (run for name in projects for run in platform.latest_runs(name, _OTHERS + len(runs)))
+    newest = platform.runs.search(RunQuery(projects=names, limit=_OTHERS + len(runs)), metrics=())
     return tuple(
         Other(f"{run.project}/{run.id}", run.name or run.id[:8], run.started_at)
-        for run in found
+        for run, _ in newest.runs
         if run.id not in known
     )
 
