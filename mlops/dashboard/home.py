@@ -22,8 +22,6 @@ class Card:
     """A project with what is shown of it."""
 
     state: ProjectState
-    metrics: tuple[tuple[str, float], ...]
-    """Of the newest run, the primary one first."""
     data: NewestData | None
     energy_j: float | None
     """Of the week; None where no run measured it."""
@@ -74,7 +72,7 @@ def home_page(platform: Platform) -> Page:
         energy = platform.fleet.energy_j(datetime.now(UTC) - WEEK)
         data, disk = platform.data.of_projects(), platform.disk_of_projects()
         return tuple(
-            _card(each, data.get(name), energy.get(name), disk.get(name))
+            Card(each, data.get(name), energy.get(name), disk.get(name))
             for each in platform.board.projects(scope.since, scope.project)
             for name in [each.workspace.project_name]
         )
@@ -102,8 +100,3 @@ def _need(each: EndpointState) -> tuple[bool, bool, float]:
     """Sorts what has failed first, then what is under way, then by how much it is asked."""
     state = each.deployment.state
     return state is not DeploymentState.FAILED, state is DeploymentState.RUNNING, -each.requests_s
-
-
-def _card(state: ProjectState, data: NewestData | None, energy_j: float | None, disk: int | None) -> Card:
-    metrics = tuple(state.run.metrics.items()) if state.run else ()
-    return Card(state, metrics, data, energy_j, disk)

@@ -62,7 +62,7 @@ SUITES: dict[str, Callable[[bool], Iterator[Result]]] = {
     "tracking-processes": tracking_processes.run,
 }
 """Each takes whether it is to be quick."""
-_MAY_BE_QUICK = ("alerts", "drift", "inference-log", "runs-index", "serving", "tracking-")
+_MAY_BE_QUICK = ("alerts", "dashboard", "drift", "inference-log", "runs-index", "serving", "tracking-")
 _PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 

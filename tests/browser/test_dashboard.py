@@ -70,7 +70,7 @@ def test_page_is_light_looks_right_and_is_accessible(
         for scheme in schemes:
             page.emulate_media(color_scheme=scheme)
             looks_right(page, folder / f"{name}-{size}-{scheme}.png")
-        is_accessible(page)
+            is_accessible(page)
 
 
 def _begin(store: Store, name: str, severity: Severity = Severity.WARNING, project: str = "drilling") -> None:

@@ -48,6 +48,7 @@
     }
     const columns = await answer.json();
     for (const figure of figures) {
+      if (address(figure) !== url) continue; // zoomed meanwhile
       const values = columns[figure.dataset.chart];
       const data = [columns.times, values];
       figure.classList.remove("stale");
