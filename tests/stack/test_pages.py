@@ -82,6 +82,7 @@ def page(browser: Any, stack: Installation, runs: list[str]) -> Iterator[Any]:
     opened.on("console", lambda message: message.type == "error" and problems.append(message.text))
     opened.on("pageerror", lambda error: problems.append(str(error)))
     opened.goto(link.stdout.strip())
+    opened.wait_for_url(f"{stack.gateway_url}/")  # the link's own page leads on to it
     yield opened
     context.close()
     assert problems == []
