@@ -183,8 +183,9 @@ load: read the ratios.
 - **Index of runs** (`runs-index`): 50 projects with 50,000 runs of ten metrics, five params, five tags, put
   into MLflow's own tables by SQL. Questions are timed in the store, from the query to the runs with all their
   metrics, each twenty times after one that does not count; the figure is of all of them. The peer is MLflow's
-  REST API, asked for each workspace's latest 100 by one connection, on the same data. "Seen" is from the call
-  of `log_metrics` to the row in the index: through journal, sender, MLflow and the index's thread.
+  REST API, asked the same of each workspace by one connection, on the same data; both found the same runs.
+  "Seen" is from the call of `log_metrics` to the row in the index: through journal, sender, MLflow and the
+  index's thread.
 - **Drift** (`drift`): the large report is one process from its start to its end, with Evidently's import. The
   windows have 30 columns of numbers of several shapes, counts, flags, categories and texts, against a
   reference of 10,000 rows; a window alarms when any row of its report drifted. "Found after" is the first of

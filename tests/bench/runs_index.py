@@ -5,6 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import httpx
 
@@ -24,26 +27,39 @@ LATEST = 100
 ANSWER_MS, SEEN_S, RATIO = 150.0, 2.0, 1 / 50
 _METRIC = "loss"
 
-QUESTIONS: tuple[dict[str, object], ...] = (
-    {},
-    {"project": ["p7"]},
-    {"project": ["p7", "p8", "p9"]},
-    {"state": ["RUNNING"]},
-    {"state": ["FAILED"], "project": ["p7"]},
-    {"sort": "metric:loss"},
-    {"sort": "-metric:loss.max", "project": ["p7"]},
-    {"tag": ["stage=prod"], "sort": "metric:loss", "state": ["FAILED"]},
-    {"tag": ["sweep=7"], "sort": "metric:loss"},
-    {"param": ["param1=3"], "sort": "metric:loss.min"},
-    {"metric": ["loss<0.001"]},
-    {"metric": ["loss<0.5", "metric3.max>0.9"]},
-    {"metric": ["loss<0.01"], "sort": "-metric:metric2"},
-    {"text": "lora"},
-    {"text": "mixer 4711"},
-    {"text": "nothing"},
-    {"since": "2023-12-01T00:00+00:00", "until": "2023-12-02T00:00+00:00", "sort": "metric:loss"},
-    {"project": ["p7"], "metric": ["loss<0.5"], "tag": ["stage=prod"], "sort": "-metric:metric4"},
+QUESTIONS: tuple[RunQuery, ...] = (
+    RunQuery.of(),
+    RunQuery.of(project=["p7"]),
+    RunQuery.of(project=["p7", "p8", "p9"]),
+    RunQuery.of(state=["RUNNING"]),
+    RunQuery.of(state=["FAILED"], project=["p7"]),
+    RunQuery.of(sort=["metric:loss"]),
+    RunQuery.of(sort=["-metric:loss.max"], project=["p7"]),
+    RunQuery.of(tag=["stage=prod"], sort=["metric:loss"], state=["FAILED"]),
+    RunQuery.of(tag=["sweep=7"], sort=["metric:loss"]),
+    RunQuery.of(param=["param1=3"], sort=["metric:loss.min"]),
+    RunQuery.of(metric=["loss<0.001"]),
+    RunQuery.of(metric=["loss<0.5", "metric3.max>0.9"]),
+    RunQuery.of(metric=["loss<0.01"], sort=["-metric:metric2"]),
+    RunQuery.of(text="lora"),
+    RunQuery.of(text="mixer 4711"),
+    RunQuery.of(text="nothing"),
+    RunQuery.of(since="2023-12-01T00:00+00:00", until="2023-12-02T00:00+00:00", sort=["metric:loss"]),
+    RunQuery.of(project=["p7"], metric=["loss<0.5"], tag=["stage=prod"], sort=["-metric:metric4"]),
 )
+
+
+@dataclass(frozen=True)
+class Same:
+    """One question over all projects, asked of both."""
+
+    name: str
+    query: RunQuery
+    asked: dict[str, object]
+    """Of MLflow's API, in each workspace."""
+    key: Callable[[dict[str, Any]], float]
+    """By which a run of MLflow's answer stands, the least first."""
+    bar: float | None = None
 
 
 def run(quick: bool) -> Iterator[Result]:
@@ -59,19 +75,15 @@ def run(quick: bool) -> Iterator[Result]:
         yield Measure(f"{data}: filled", "s", [_seconds(index.update)], None)
         yield Measure(f"{data}: a round that finds nothing", "ms", _times(index.update, rounds), None)
         yield from _questions(data, store, rounds)
-        yield from _latest(data, store, installation, rounds)
+        yield from _against_mlflow(data, store, installation, rounds)
         yield from _seen(data, store, installation, index, logged)
         store.close()
 
 
 def _questions(data: str, store: Store, rounds: int) -> Iterator[Result]:
-    for given in QUESTIONS:
-        store.runs.search(RunQuery.of(**given))  # type: ignore[arg-type]
-    times = [
-        _seconds(lambda given=given: store.runs.search(RunQuery.of(**given))) * 1000  # type: ignore[misc]
-        for _ in range(rounds)
-        for given in QUESTIONS
-    ]
+    for query in QUESTIONS:
+        store.runs.search(query)
+    times = [_seconds(partial(store.runs.search, query)) * 1000 for _ in range(rounds) for query in QUESTIONS]
     name = f"{data}: {len(QUESTIONS)} questions for 100 runs"
     yield Measure(f"{name}, p50", "ms", [statistics.median(times)], ANSWER_MS)
     yield Measure(f"{name}, p95", "ms", [p95(times)], ANSWER_MS)
@@ -79,35 +91,72 @@ def _questions(data: str, store: Store, rounds: int) -> Iterator[Result]:
     yield Measure(f"{data}: names of metrics, params and tags", "ms", names, ANSWER_MS)
 
 
-def _latest(data: str, store: Store, installation: Installation, rounds: int) -> Iterator[Result]:
-    ours, theirs = [], []
+def _against_mlflow(data: str, store: Store, installation: Installation, rounds: int) -> Iterator[Result]:
     with httpx.Client(base_url=installation.mlflow_url, auth=installation.mlflow_admin(), timeout=60) as http:
-        _latest_by_api(http)
-        for _ in range(min(rounds, 5)):
-            ours.append(_seconds(lambda: store.runs.search(RunQuery(limit=LATEST))))
-            begun = time.perf_counter()
-            found = _latest_by_api(http)
-            theirs.append(time.perf_counter() - begun)
-    wanted = [each.id for each in store.runs.search(RunQuery(limit=LATEST))[0]]
-    if found != wanted:
-        raise RuntimeError("the two found different runs")
-    yield Comparison(f"{data}: the latest {LATEST} of all", "s", ours, "MLflow's API", theirs, RATIO)
+        for same in SAME:
+            _by_api(http, same)
+            ours, theirs = [], []
+            for _ in range(min(rounds, 5)):
+                ours.append(_seconds(partial(store.runs.search, same.query)))
+                begun = time.perf_counter()
+                found = _by_api(http, same)
+                theirs.append(time.perf_counter() - begun)
+            if found != [each.id for each in store.runs.search(same.query)[0]]:
+                raise RuntimeError(f"the two found different runs for {same.name}")
+            yield Comparison(f"{data}: {same.name}", "s", ours, "MLflow's API", theirs, same.bar)
 
 
-def _latest_by_api(http: httpx.Client) -> list[str]:
-    found: list[tuple[int, str]] = []
+def _by_api(http: httpx.Client, same: Same) -> list[str]:
+    """Asks each workspace for as many as are wanted of all, which the caller puts in order."""
+    found: list[tuple[float, str]] = []
     for number in range(1, PROJECTS + 1):
-        body = {
-            "experiment_ids": [str(1000 + number)],
-            "max_results": LATEST,
-            "order_by": ["attributes.start_time DESC"],
-        }
+        body = {"experiment_ids": [str(1000 + number)], "max_results": LATEST} | same.asked
         answer = http.post(
             "/api/2.0/mlflow/runs/search", json=body, headers={"X-MLFLOW-WORKSPACE": f"p{number}"}
         )
-        runs = answer.raise_for_status().json()["runs"]
-        found += [(run["info"]["start_time"], run["info"]["run_id"]) for run in runs]
-    return [id for _, id in sorted(found, reverse=True)[:LATEST]]
+        runs = answer.raise_for_status().json().get("runs", ())  # an empty list is left out
+        found += [(same.key(run), run["info"]["run_id"]) for run in runs]
+    return [id for _, id in sorted(found)[:LATEST]]
+
+
+def _newest_first(run: dict[str, Any]) -> float:
+    return -float(run["info"]["start_time"])
+
+
+def _least_loss(run: dict[str, Any]) -> float:
+    return next(float(each["value"]) for each in run["data"]["metrics"] if each["key"] == _METRIC)
+
+
+SAME = (
+    Same(
+        f"the latest {LATEST} of all",
+        RunQuery(limit=LATEST),
+        {"order_by": ["attributes.start_time DESC"]},
+        _newest_first,
+        RATIO,
+    ),
+    Same(
+        f"the {LATEST} of least loss",
+        RunQuery.of(sort=["metric:loss"], limit=LATEST),
+        {"order_by": ["metrics.loss ASC"]},
+        _least_loss,
+    ),
+    Same(
+        f"the latest {LATEST} that failed, of a tag",
+        RunQuery.of(state=["FAILED"], tag=["stage=prod"], limit=LATEST),
+        {
+            "filter": "attributes.status = 'FAILED' AND tags.stage = 'prod'",
+            "order_by": ["attributes.start_time DESC"],
+        },
+        _newest_first,
+    ),
+    Same(
+        f"the latest {LATEST} of a loss below 0.01",
+        RunQuery.of(metric=["loss<0.01"], limit=LATEST),
+        {"filter": "metrics.loss < 0.01", "order_by": ["attributes.start_time DESC"]},
+        _newest_first,
+    ),
+)
 
 
 def _seen(
