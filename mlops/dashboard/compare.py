@@ -106,7 +106,10 @@ def compare_page(platform: Platform) -> Page:
         icon="compare",
         options=("run", "baseline", "params", "of", "higher", "lower", "metric", "param"),
         # Runs change with every value that is logged: they are not read again as often.
-        regions={"comparison": Region(comparison, every_s=10), "curves": Region(curves, every_s=10)},
+        regions={
+            "comparison": Region(comparison, every_s=10, indexed=True),
+            "curves": Region(curves, every_s=10),
+        },
     )
 
 

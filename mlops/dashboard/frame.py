@@ -17,6 +17,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from mlops.dashboard.index_age import of_index
 from mlops.dashboard.parts import Part, Parts
 from mlops.dashboard.rendering import Templates
 from mlops.dashboard.single_flight import SingleFlight
@@ -78,6 +79,8 @@ class Region:
     """It is read again after so many s, too: for figures that no event announces."""
     for_admins: bool = False
     """Members do not get it."""
+    indexed: bool = False
+    """Whether it is from the index of what MLflow has, and says as of when."""
 
     @property
     def trigger(self) -> str:
@@ -229,7 +232,14 @@ class Frame:
 
     async def _read(self, view: View, name: str) -> Part:
         scope, region = view.scope, view.page.regions[name]
-        return await self._parts.read((view.page.path, name, scope), lambda: region.read(scope))
+        return await self._parts.read(
+            (view.page.path, name, scope),
+            lambda: self._read_indexed(region, scope) if region.indexed else region.read(scope),
+        )
+
+    def _read_indexed(self, region: Region, scope: Scope) -> Part:
+        freshness = self.platform.runs.freshness(scope.project)  # first: what is read then is at least as new
+        return of_index(region.read(scope), freshness)
 
     async def _render(
         self, request: Request, view: View, block: str, values: Mapping[str, Any], status: int = 200

@@ -90,7 +90,9 @@ def home_page(platform: Platform) -> Page:
         regions={
             "alerts": Region(alerts, ("alerts",)),
             "health": Region(health, ("status",), every_s=60),
-            "projects": Region(projects, ("alerts", "runs", "deployments", "drift"), every_s=10),
+            "projects": Region(
+                projects, ("alerts", "runs", "deployments", "drift"), every_s=10, indexed=True
+            ),
             "deployments": Region(deployments, ("deployments",), every_s=10),
         },
     )

@@ -44,7 +44,7 @@ def models_page(platform: Platform) -> Page:
         title="Models",
         template="models.html",
         icon="models",
-        regions={"models": Region(models, ("models", "deployments"))},
+        regions={"models": Region(models, ("models", "deployments"), indexed=True)},
     )
 
 
@@ -68,7 +68,7 @@ def model_page(platform: Platform, project: str, model: str) -> Page:
         within="/models",
         options=("before",),
         regions={
-            "versions": Region(versions, ("models", "deployments")),
+            "versions": Region(versions, ("models", "deployments"), indexed=True),
             "actions": Region(actions, ("deployments",)),
         },
     )
@@ -86,7 +86,7 @@ def version_page(platform: Platform, project: str, model: str, version: int) -> 
         title=f"{model} v{version}",
         template="version.html",
         within="/models",
-        regions={"detail": Region(detail, ("models", "deployments"))},
+        regions={"detail": Region(detail, ("models", "deployments"), indexed=True)},
     )
 
 

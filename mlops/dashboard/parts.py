@@ -14,6 +14,7 @@ from typing import Any
 
 from mlops.dashboard.single_flight import SingleFlight
 from mlops.errors import InvalidInput, InvalidName, MLOpsError, NotFound
+from mlops.store.freshness import Freshness
 
 PATIENCE_S = 1.0
 """How long a page waits for a part before it shows what it has."""
@@ -34,11 +35,13 @@ class Part:
     remedy: str = ""
     away_since: datetime | None = None
     """When that was first found."""
+    index: Freshness | None = None
+    """As of when the index was that the value is from; None where that was just now, or it is from none."""
 
     @property
     def version(self) -> str:
         """Changes with what is shown, not with the time."""
-        shown = (self.value, self.problem, self.away_since)
+        shown = (self.value, self.problem, self.away_since, self.index)
         return hashlib.sha256(repr(shown).encode("utf-8", "replace")).hexdigest()[:16]
 
 

@@ -146,7 +146,7 @@ def run_page(platform: Platform, project: str, run_id: str, tab: str = "charts")
         options=("tab", "with", "path", "log"),
         project=project,
         regions={
-            "summary": Region(summary, ("runs",)),
+            "summary": Region(summary, ("runs",), indexed=True),
             "lineage": Region(lineage, ("deployments", "drift"), every_s=30),
             tab: Region(found[tab], every_s=every_s[tab]),
         },

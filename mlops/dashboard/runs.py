@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -20,12 +20,10 @@ from mlops.dashboard.columns import (
     usual_columns,
 )
 from mlops.dashboard.frame import Frame, Page, Region, Scope
-from mlops.dashboard.parts import Part
 from mlops.dashboard.run_changes import run_change_routes
 from mlops.dashboard.views import query_of, view_routes, view_url
 from mlops.errors import InvalidInput
 from mlops.platform import Platform
-from mlops.store.freshness import Freshness
 from mlops.store.indexed_runs import IndexedRun
 from mlops.store.run_query import MOST_SORTS, Of, RunQuery, RunSort
 from mlops.store.run_views import RunView
@@ -37,8 +35,6 @@ PATH = "/runs"
 LIMIT = 100
 """Runs on a page."""
 STATES = ("running", "finished", "failed", "killed")
-_BEHIND_S = 60.0
-"""An index that is older says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +83,6 @@ class Table:
     """The metric that a run must have to be here; empty where the order is that of their starts."""
     keys: int = 1
     """Of the order."""
-    freshness: Freshness = field(default_factory=Freshness)
-    """As of when the index is."""
-    is_behind: bool = False
-    """Whether that is long ago."""
     problem: str = ""
     """What of the question cannot be read; then there are no rows."""
     remedy: str = ""
@@ -99,7 +91,7 @@ class Table:
 def runs_page(platform: Platform) -> Page:
     """`/runs`."""
 
-    def runs(scope: Scope) -> Table | Part:
+    def runs(scope: Scope) -> Table:
         try:
             query = question(scope)
         except InvalidInput as error:
@@ -110,17 +102,14 @@ def runs_page(platform: Platform) -> Page:
         found = platform.runs.search(query, metrics=shown)
         ids = [run.id for run, _ in found.runs] if TREND in columns else []
         sparks = platform.runs.sparks(ids)
-        table = Table(
+        return Table(
             started=_sorting(Heading("Started"), RunSort(), query.order),
             headings=tuple(_heading(each, query.order) for each in columns),
             rows=tuple(_row(run, columns, primary, sparks.get(run.id)) for run, _ in found.runs),
             next=found.next,
             sorted_by=query.order[0].metric,
             keys=len(query.order),
-            freshness=found.freshness,
-            is_behind=_is_behind(found.freshness),
         )
-        return _away(table) if found.freshness.is_away else table
 
     def views(scope: Scope) -> tuple[RunView, ...]:
         return tuple(view for view in platform.views.all(scope.project) if view.project == scope.project)
@@ -131,7 +120,10 @@ def runs_page(platform: Platform) -> Page:
         template="runs.html",
         icon="runs",
         options=(*FIELDS, "cursor"),
-        regions={"views": Region(views, ("views",), every_s=60), "runs": Region(runs, ("runs",), every_s=30)},
+        regions={
+            "views": Region(views, ("views",), every_s=60),
+            "runs": Region(runs, ("runs",), every_s=30, indexed=True),
+        },
     )
 
 
@@ -226,16 +218,3 @@ def _row(run: IndexedRun, columns: Sequence[Column], primary: Mapping[str, str],
         started_at=run.started_at,
         cells=tuple(column.cell(run, primary, spark) for column in columns),
     )
-
-
-def _is_behind(freshness: Freshness) -> bool:
-    at = freshness.indexed_at
-    return at is not None and datetime.now(UTC) - at > timedelta(seconds=_BEHIND_S)
-
-
-def _away(table: Table) -> Part:
-    """Of an MLflow elsewhere that does not answer."""
-    remedy = (
-        "It is tried again by itself; see the log of the worker: `efficientai-toolkit mlops:logs worker`."
-    )
-    return Part(table, table.freshness.indexed_at, table.freshness.failing[0].problem, remedy)

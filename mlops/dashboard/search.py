@@ -26,7 +26,7 @@ def search_page(platform: Platform) -> Page:
         title="Search",
         template="search.html",
         options=("q",),
-        regions={"found": Region(found, ("runs", "deployments"))},
+        regions={"found": Region(found, ("runs", "deployments"), indexed=True)},
     )
 
 

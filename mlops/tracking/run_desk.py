@@ -71,6 +71,10 @@ class RunDesk:
             freshness,
         )
 
+    def freshness(self, project: str | None = None) -> Freshness:
+        """As of when the index of the project's runs and model versions is, or of all of them."""
+        return self._store.freshness.of(None if project is None else (project,))
+
     def get(self, project: str, run_id: str) -> tuple[IndexedRun, str]:
         """A run by its key or MLflow's id, with its page in MLflow's own UI. Raises `RunNotFound`."""
         return self.several([(project, run_id)])[0]

@@ -396,5 +396,9 @@ def test_an_mlflow_elsewhere_that_is_not_read_greys_its_runs(open_page, shot, st
             page.locator("#runs.stale .notice", has_text="mlflow does not answer").wait_for()
             assert page.locator("#runs tbody tr").count() > 30, "what was known is shown"
             shot(page, f"runs-elsewhere-away-{size}")
+        page = open_page()
+        page.locator("#projects.stale .notice", has_text="mlflow does not answer").wait_for()
+        assert page.locator("#alerts.stale, #deployments.stale").count() == 0, "they are not MLflow's"
+        shot(page, "home-elsewhere-away")
     finally:
         store.run_index.finish(Progress(projects=names))

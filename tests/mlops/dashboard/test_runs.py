@@ -13,7 +13,6 @@ import pytest
 from mlops.dashboard.columns import Column, chosen_columns, usual_columns
 from mlops.entities import RunStatus
 from mlops.store.indexed_runs import IndexedRun, MetricSummary
-from mlops.store.run_index import Progress
 from mlops.store.sparks import Spark
 from mlops.store.store import Store
 from mlops.store.tokens import Principal, Role
@@ -289,34 +288,6 @@ def test_an_empty_page_teaches_what_fills_it(page: Page, add_project) -> None:
     add_project("alpha")
     assert "start_run(&#34;first&#34;)" in page("/runs?project=alpha")
     assert "No run meets all conditions" in page("/runs?project=alpha&state=failed")
-
-
-@pytest.mark.usefixtures("three")
-def test_an_index_that_is_behind_says_so(page: Page, store: Store) -> None:
-    assert "As of" not in page("/runs")
-    store.run_index.finish(Progress(indexed_at=datetime.now(UTC) - timedelta(minutes=5)))
-    assert "5 min ago" in re.search(r"As of .*", page("/runs"))[0]
-
-
-@pytest.mark.usefixtures("three")
-def test_an_mlflow_elsewhere_says_how_fresh_it_is(page: Page, store: Store) -> None:
-    read_at = datetime.now(UTC) - timedelta(minutes=5)
-    for project in ("alpha", "beta"):
-        store.freshness.read(project, project, read_at)
-    shown = page("/runs")
-    assert "5 min ago" in re.search(r"Read from MLflow .*", shown)[0]
-    assert "has not been renewed" not in shown
-    store.freshness.failed("beta", HOSTILE, is_whole=False)
-    shown = page("/runs")
-    assert re.search(r"Project beta was last read from MLflow .*5 min ago.*&lt;script", shown)
-    assert 'class="region stale"' not in shown, "alpha's runs are as they should be"
-    assert "beta" not in page("/runs", ALPHA)
-    shown = page("/runs?project=beta")
-    assert 'class="region stale"' in shown
-    assert "&lt;script" in re.search(r'class="notice" role="status".*?</div></div>', shown, re.S)[0]
-    assert "5 min ago" in shown
-    assert runs_of(shown) == ["beta/b1"], "what was known is shown"
-    assert "<script>alert" not in shown
 
 
 def test_everything_that_was_logged_is_escaped(page: Page, add_project, add_run) -> None:
