@@ -34,6 +34,7 @@ MLOpsError
 ├── InvalidInput             a value that cannot be taken; names field, value and remedy
 ├── ServiceError             a service of the platform
 │   ├── ServiceUnavailable   it does not answer
+│   │   └── SchemaMismatch   the platform's tables are of another version
 │   ├── ServiceStartFailed   it did not become healthy; carries the tail of its log
 │   ├── PortTaken            a port that a setting demands is another program's
 │   └── DataDirectoryBroken  half-made or foreign data directory
@@ -474,6 +475,18 @@ class ServiceUnavailable(ServiceError):
             f"{service} does not answer{': ' + detail if detail else ''}",
             remedy=remedy or "Run `efficientai-toolkit mlops:start`, or `mlops:status` to see what is wrong.",
             service=service,
+        )
+
+
+class SchemaMismatch(ServiceUnavailable):
+    """The platform's tables are not those that this program knows."""
+
+    def __init__(self, detail: str) -> None:
+        ServiceError.__init__(
+            self,
+            f"the tables in postgres are of another version of the toolkit: {detail}",
+            remedy="Services renew them as they start: `efficientai-toolkit mlops:stop`, then `mlops:start`.",
+            service="postgres",
         )
 
 

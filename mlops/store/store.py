@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, UndefinedColumn, UndefinedTable
 from sqlalchemy import ExceptionContext, event, text
 from sqlalchemy.exc import OperationalError
 
-from mlops.errors import ServiceUnavailable
+from mlops.errors import SchemaMismatch, ServiceUnavailable
 from mlops.store.alert_rules import AlertRules
 from mlops.store.alerts import Alerts
 from mlops.store.aliases import FollowedAliases
@@ -41,11 +41,12 @@ from mlops.store.uncounted import UncountedMetrics
 
 class Store:
     """The tables of one installation. Every verb raises `ServiceUnavailable("postgres")` when
-    Postgres does not answer."""
+    Postgres does not answer, and its kind `SchemaMismatch` before `upgrade` made the tables as they are
+    known here."""
 
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
-        event.listen(self._engine, "handle_error", _name_the_service)
+        event.listen(self._engine, "handle_error", _name_the_reason)
         self.projects = Projects(self._engine)
         self.tokens = Tokens(self._engine)
         self.deployments = Deployments(self._engine)
@@ -105,8 +106,10 @@ class Store:
         self._engine.dispose()
 
 
-def _name_the_service(context: ExceptionContext) -> None:
+def _name_the_reason(context: ExceptionContext) -> None:
     told = context.original_exception
     # Who sets a limit to his waiting for a lock sees to what comes of it.
     if isinstance(context.sqlalchemy_exception, OperationalError) and not isinstance(told, LockNotAvailable):
         raise ServiceUnavailable("postgres", str(told).strip()) from None
+    if isinstance(told, UndefinedTable | UndefinedColumn):
+        raise SchemaMismatch(told.diag.message_primary or "") from None

@@ -58,6 +58,7 @@ EXAMPLES: list[MLOpsError] = [
     errors.InvalidInput("x", ["long"] * 100, "is too long", remedy="Shorten it."),
     errors.ServiceError("MLflow refused", status=500, code="INTERNAL"),
     errors.ServiceUnavailable("postgres", "connection refused"),
+    errors.SchemaMismatch("column runs.x does not exist"),
     errors.ServiceStartFailed("ray", "it ended", "  | last line"),
     errors.PortTaken("gateway", 8080, "MLOPS_GATEWAY_PORT"),
     errors.DataDirectoryBroken("postgres", Path("/srv/pg"), "is half-made", remedy="Move it."),

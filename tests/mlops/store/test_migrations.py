@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,10 +18,13 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 import mlops.store
+from mlops.errors import SchemaMismatch
 from mlops.installation import Installation
 from mlops.store.database import connect, upgrade
 from mlops.store.inferences import Inferences
 from mlops.store.partitions import Partitions
+from mlops.store.run_query import RunQuery
+from mlops.store.store import Store
 from mlops.store.tables import metadata
 
 Migrate = Callable[[str], None]
@@ -95,6 +99,18 @@ def test_the_tables_are_those_that_the_migrations_leave(fresh: Engine) -> None:
     with fresh.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": is_partition})
         assert compare_metadata(context, metadata) == []
+
+
+def test_tables_of_an_older_version_are_told_as_such(fresh: Engine, migrate: Migrate) -> None:
+    with closing(Store(fresh.url.render_as_string(hide_password=False))) as store:
+        with pytest.raises(SchemaMismatch, match=r'another version.*"runs" does not exist'):
+            store.runs.search(RunQuery())
+        migrate("0004")
+        with pytest.raises(SchemaMismatch, match=r"column .* does not exist") as caught:
+            store.runs.search(RunQuery())
+        assert "mlops:start" in caught.value.remedy
+        store.upgrade()
+        assert store.runs.search(RunQuery()) == ([], None)
 
 
 def test_what_was_logged_stays_as_it_is_when_the_log_gets_partitions(fresh: Engine, migrate: Migrate) -> None:
