@@ -392,7 +392,7 @@ class Platform:
         `InvalidInput`."""
         _check_names(project, model)
         made = self._store.deployments.promote(project, model, version)
-        self._store.aliases.want(project, model, made.version)
+        self._store.aliases.command(project, model, made.version)
         self._write_down(who, "promote", project, model, why, version=made.version)
         return self._with_full_url(made)
 
@@ -401,7 +401,7 @@ class Platform:
         `InvalidInput` where none is kept."""
         _check_names(project, model)
         made = self._store.deployments.rollback(project, model)
-        self._store.aliases.want(project, model, made.version)
+        self._store.aliases.command(project, model, made.version)
         self._write_down(who, "rollback", project, model, why, version=made.version)
         return self._with_full_url(made)
 

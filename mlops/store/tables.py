@@ -87,6 +87,7 @@ followed_aliases = Table(
     Column("model", Text, primary_key=True),
     Column("stamp", BigInteger, nullable=False),
     Column("wanted", Integer),  # the version that the alias is still to be moved to
+    Column("command", BigInteger),  # the transaction of the command that wants it, modulo 2^32
 )
 
 # Versions of registered models, as MLflow has them (`mlops.store.model_versions`).

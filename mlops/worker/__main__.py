@@ -118,7 +118,7 @@ def _mover(installation: Installation, store: Store, aliases: AliasFollower | No
         url = installation.mlflow_url
         return MLflowAdmin(url=url, username=user, password=password, timeout_s=_PATIENCE_S)
 
-    return AliasMover(store, admin) if aliases is None else AliasMover(store, admin, aliases.current)
+    return AliasMover(store, admin) if aliases is None else AliasMover(store, admin, aliases.read)
 
 
 def _index(config: MLOpsConfig, installation: Installation, store: Store) -> Index:

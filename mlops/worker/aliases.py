@@ -14,11 +14,11 @@ import psycopg
 
 from mlops.entities import Deployment, DeploymentState, Side
 from mlops.errors import InvalidInput, ServiceUnavailable
+from mlops.store.aliases import Key
 from mlops.store.store import Store
 
 log = logging.getLogger(__name__)
 
-Key = tuple[str, str]
 CALM_S = 2.0
 
 # Read as MLflow 3.17 lays it out; a test runs this against a database that MLflow made. A row's xmin is the
@@ -31,16 +31,20 @@ SELECT w.project, a.name, a.version, a.xmin::text::bigint
 
 
 @dataclass(frozen=True, slots=True)
-class _Alias:
+class Alias:
+    """What MLflow's alias names."""
+
     version: int
     stamp: int
+    """The transaction that moved it."""
 
 
 class AliasFollower:
     """Promotes, or deploys, the version that MLflow's alias `champion` was moved to, of models that serve.
 
     Our own commands change the champion first and the alias a moment later, and two of them may follow each
-    other closely: an alias is compared with a champion that has not changed for `calm_s` seconds."""
+    other closely: an alias is compared with a champion that has not changed for `calm_s` seconds. One that
+    was moved before the command that changed the champion is no wish any more (`Wish.is_after`)."""
 
     def __init__(self, store: Store, mlflow_url: str, *, calm_s: float = CALM_S) -> None:
         self._store = store
@@ -51,9 +55,13 @@ class AliasFollower:
     def look(self) -> int:
         """Compare the aliases with those of the last look; returns how many wishes that gave. Raises
         `ServiceUnavailable` when Postgres does not answer."""
-        now = self._read()
-        before = self._store.aliases.stamps()
-        changed = {key: alias for key, alias in now.items() if before.get(key) != alias.stamp}
+        now = self.read()
+        before, pending = self._store.aliases.stamps(), self._store.aliases.wishes()
+        changed = {
+            key: alias
+            for key, alias in now.items()
+            if before.get(key) != alias.stamp and not (key in pending and pending[key].is_after(alias.stamp))
+        }
         champions = {
             (row.project, row.model): row
             for row in (self._store.deployments.all() if changed else ())
@@ -63,11 +71,6 @@ class AliasFollower:
         wishes = sum(self._follow(champions.get(key), *key, alias.version) for key, alias in moved.items())
         self._store.aliases.put({key: alias.stamp for key, alias in moved.items()})
         return wishes
-
-    def current(self) -> dict[Key, tuple[int, bool]]:
-        """The version that each alias names, and whether it was moved since the last look; raises as that."""
-        before = self._store.aliases.stamps()
-        return {key: (alias.version, before.get(key) != alias.stamp) for key, alias in self._read().items()}
 
     def _is_calm(self, key: Key, champion: Deployment | None) -> bool:
         if champion is None:
@@ -99,7 +102,8 @@ class AliasFollower:
         )
         return True
 
-    def _read(self) -> dict[Key, _Alias]:
+    def read(self) -> dict[Key, Alias]:
+        """The aliases as they are; raises as `look` does."""
         known = self._store.projects.all()
         if not known:
             return {}
@@ -113,7 +117,7 @@ class AliasFollower:
             ) as connection:
                 rows = connection.execute(_CHAMPIONS, {"projects": projects, "namespaces": namespaces})
                 return {
-                    (project, name): _Alias(version, stamp)
+                    (project, name): Alias(version, stamp)
                     for project, name, version, stamp in rows.fetchall()
                 }
         except psycopg.errors.UndefinedTable:

@@ -125,6 +125,20 @@ def test_home_renews_itself_and_keeps_what_is_in_use(open_page, store: Store) ->
     assert page.locator("#project option").count() == 4
 
 
+def test_a_region_stays_while_the_mouse_is_held_down_in_it(open_page, store: Store) -> None:
+    page = open_page()
+    page.wait_for_timeout(1500)  # the stream is open
+    page.locator("#projects h2").hover()
+    page.mouse.down()
+    begun = IndexedRun("held", "adapters", "lora-rank-9", "adapters", RunStatus.RUNNING, datetime.now(UTC))
+    with page.expect_response(lambda answer: answer.request.headers.get("hx-target") == "projects"):
+        store.run_index.put([begun])
+    page.wait_for_timeout(500)
+    assert page.locator("#projects").get_by_text("lora-rank-9").count() == 0
+    page.mouse.up()
+    page.locator("#projects").get_by_text("lora-rank-9").wait_for(timeout=3000)
+
+
 def test_new_rows_wait_to_be_asked_for(open_page, store: Store) -> None:
     page = open_page(path="/monitoring")
     shown = page.locator("#alerts tbody").first.locator("tr:visible").count()
@@ -203,6 +217,7 @@ def test_charts_are_drawn_with_gaps_and_one_cursor(open_page) -> None:
     page = open_page(path="/monitoring?project=drilling&range=1h")
     page.locator("#traffic .chart canvas").nth(2).wait_for()
     assert page.locator("#traffic .chart.nothing").count() == 0
+    page.locator("[data-performance] .chart canvas").nth(1).wait_for()
     page.locator("#traffic .chart .u-over").first.hover(position={"x": 60, "y": 30})
     times = page.locator("#traffic .chart .u-legend .u-series:first-child .u-value").all_inner_texts()
     assert len(set(times)) == 1
@@ -212,12 +227,11 @@ def test_charts_are_drawn_with_gaps_and_one_cursor(open_page) -> None:
 def test_a_drag_over_traffic_asks_for_finer_steps(open_page) -> None:
     page = open_page(path="/monitoring?project=drilling&range=24h")
     page.locator("#traffic .chart canvas").nth(2).wait_for()
+    page.locator("[data-performance] .chart canvas").nth(1).wait_for()
     over = page.locator("#traffic .chart .u-over").first
-    over.scroll_into_view_if_needed()
-    box = over.bounding_box()
-    page.mouse.move(box["x"] + box["width"] - 60, box["y"] + 40)
+    over.hover(position={"x": 140, "y": 40})
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 10, box["y"] + 50, steps=4)
+    over.hover(position={"x": 190, "y": 50})
     with page.expect_response(lambda answer: "until=" in answer.url) as finer:
         page.mouse.up()
     assert finer.value.json()["step_s"] < 480
@@ -242,6 +256,18 @@ def test_performance_is_drawn_with_a_band_for_each_version(open_page) -> None:
     charts.first.locator(".u-over").hover(position={"x": 250, "y": 30})
     told = re.compile(r"\d \(0.* to 0.*\), \d+ requests")
     legend.nth(1).get_by_text(told).wait_for(timeout=8000)
+
+
+def test_nothing_jumps_when_charts_are_drawn(open_page) -> None:
+    page = open_page(path="/deployments")
+    page.route("**/performance-over-time*", lambda route: None)
+    page.goto(page.url.replace("/deployments", "/monitoring?project=drilling"))
+    page.locator("#traffic .chart canvas").nth(2).wait_for()
+    place = page.locator("#traffic").bounding_box()["y"]
+    page.unroute_all()
+    page.evaluate("document.dispatchEvent(new Event('theme'))")  # it asks again
+    page.locator("[data-performance] .chart canvas").nth(1).wait_for()
+    assert abs(page.locator("#traffic").bounding_box()["y"] - place) < 2
 
 
 def test_a_data_version_is_reached_and_follows_who_uses_it(open_page, store: Store) -> None:

@@ -40,10 +40,9 @@ def test_curves_share_one_cursor_and_a_drag_asks_for_finer_points(open_page) -> 
     assert len(times) >= 6
     seconds = [int(minutes) * 60 + int(rest) for minutes, rest in (each.split(":") for each in times)]
     assert max(seconds) - min(seconds) < 60, "each shows the point of its own that is nearest"
-    box = over.bounding_box()
-    page.mouse.move(box["x"] + 60, box["y"] + 40)
+    over.hover(position={"x": 60, "y": 40})
     page.mouse.down()
-    page.mouse.move(box["x"] + 120, box["y"] + 60, steps=4)
+    over.hover(position={"x": 120, "y": 60})
     with page.expect_response(lambda answer: "from=" in answer.url) as finer:
         page.mouse.up()
     assert 200 < finer.value.json()["series"]["loss"]["total"] < 1600

@@ -30,7 +30,7 @@ def test_a_version_is_promoted_and_rolled_back(open_page, store: Store, tmp_path
     page.locator("#told", has_text="depth v5 is the champion").wait_for()
     page.locator("tr.champion td a", has_text="v5").wait_for()
     page.locator("#actions", has_text="three days without a complaint").wait_for()
-    assert store.aliases.wanted()[("drilling", "depth")] == 5
+    assert store.aliases.wishes()[("drilling", "depth")].version == 5
     page.get_by_role("button", name="Roll back to v3").click()
     sheet.get_by_role("button", name="Roll back").click()
     page.locator("tr.champion td a", has_text="v3").wait_for()

@@ -196,16 +196,20 @@ def test_a_canary_becomes_the_champion_and_is_rolled_back(page: Any, screenshots
     page.locator("tr.canary", has_text="35 %").wait_for()
     words = _act(page, "canary", "Promote", "Promote", Why="better on the held-out images")
     assert "accuracy" in words
-    page.locator("tr.champion", has_text="v2").wait_for()
+    page.locator("tr.champion").get_by_role("link", name="v2").wait_for()
     page.locator("#try").get_by_role("button", name="Predict").click()
     page.locator(".answer", has_text="v2").wait_for()
     assert "label" in page.locator('[data-told="outputs"]').inner_text()
     _act(page, "champion", "Roll back to v1", "Roll back")
-    page.locator("tr.champion", has_text="v1").wait_for()
+    page.locator("tr.champion").get_by_role("link", name="v1").wait_for()
     page.locator("#actions", has_text="better on the held-out images").wait_for()
     page.screenshot(path=screenshots / "real-rolled-back.png", full_page=True)
     page.locator("#try").get_by_role("button", name="Predict").click()
     page.locator(".answer", has_text="v1").wait_for()
+    page.wait_for_timeout(4000)  # the worker has looked at MLflow's alias
+    page.reload()
+    page.locator("tr.champion").get_by_role("link", name="v1").wait_for()
+    assert page.locator("#actions", has_text="mlflow alias").count() == 0, "it was no wish of MLflow's user"
 
 
 def test_a_shadow_is_tried_and_the_model_is_undeployed(page: Any) -> None:

@@ -99,9 +99,7 @@
     drawAll();
   }
 
-  new ResizeObserver(() => {
-    for (const [figure, plot] of drawn) plot.setSize({ width: figure.querySelector(".plot").clientWidth, height: 140 });
-  }).observe(document.getElementById("main"));
+  new ResizeObserver(() => drawn.forEach(fit)).observe(document.getElementById("main"));
   document.addEventListener("theme", anew);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", anew);
   document.body.addEventListener("htmx:afterSettle", (event) => event.detail.target?.querySelector?.("figure[data-chart]") && drawAll());

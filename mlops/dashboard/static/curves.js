@@ -238,7 +238,7 @@
     }
 
     resize() {
-      for (const [figure, plot] of this.plots) plot.setSize({ width: figure.querySelector(".plot").clientWidth, height: 180 });
+      this.plots.forEach(fit);
     }
 
     end() {

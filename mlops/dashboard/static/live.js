@@ -51,6 +51,7 @@
     const selection = getSelection();
     const active = document.activeElement;
     return (region.contains(active) && active.matches("a, button, input, select, summary, [role=separator], table:not([data-select]) tr"))
+      || region.matches(":active") // a button of the mouse is held down in it
       || region.querySelector("tbody details[open]") !== null
       || (!selection.isCollapsed && region.contains(selection.anchorNode));
   }

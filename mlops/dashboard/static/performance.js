@@ -101,11 +101,7 @@
     if (!document.hidden) for (const place of document.querySelectorAll("[data-performance]")) draw(place);
   }
 
-  new ResizeObserver(() => {
-    for (const plots of drawn.values()) {
-      for (const plot of plots) plot.setSize({ width: plot.root.parentElement.clientWidth, height: 160 });
-    }
-  }).observe(document.getElementById("main"));
+  new ResizeObserver(() => drawn.forEach((plots) => plots.forEach(fit))).observe(document.getElementById("main"));
   document.addEventListener("theme", drawAll);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   document.body.addEventListener("htmx:afterSettle", (event) => event.detail.target?.querySelector?.("[data-performance]") && drawAll());

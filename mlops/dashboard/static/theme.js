@@ -16,3 +16,9 @@ function tone(name) {
   probe.remove();
   return found;
 }
+
+// Makes a chart as wide as its place. Where that is as before, a drag over the chart goes on.
+function fit(plot) {
+  const width = plot.root.parentElement.clientWidth;
+  if (width !== plot.width) plot.setSize({ width, height: plot.height });
+}

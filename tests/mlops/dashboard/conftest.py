@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.testclient import TestClient
 
 from mlops.dashboard.pages import Pages, dashboard_routes
+from mlops.dashboard.parts import Parts
 from mlops.errors import MLOpsError
 from mlops.platform import Platform
 from mlops.store.tokens import Principal, Role
@@ -33,7 +34,9 @@ def browse(platform: Platform, compiled_templates: None) -> Iterator[Callable[..
     async def told(request: Request, error: MLOpsError) -> JSONResponse:
         return JSONResponse(error.to_json(), 400)
 
-    app.include_router(dashboard_routes(platform, Pages(platform)))
+    pages = Pages(platform)
+    pages.frame._parts = Parts(patience_s=30)  # on a busy machine no part is late
+    app.include_router(dashboard_routes(platform, pages))
     with TestClient(app) as client:
 
         def ask(

@@ -118,7 +118,7 @@ def test_changes_are_asked_done_and_written_down(
     done = change("promote", version="2", why="better")
     assert done.status_code == 204
     assert "depth v2 is the champion" in done.headers["hx-trigger"]
-    assert store.aliases.wanted() == {("alpha", "depth"): 2}
+    assert store.aliases.wishes()["alpha", "depth"].version == 2
     assert "Roll depth back to v1" in browser.get(f"{base}/rollback").text
     assert change("rollback").status_code == 204
     assert change("end", side="previous").status_code == 204

@@ -12,6 +12,7 @@ import pytest
 
 from mlops.entities import DeploymentState, Side
 from mlops.errors import ServiceUnavailable
+from mlops.store.aliases import Wish
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
 from mlops.tracking.admin import MLflowAdmin
@@ -202,7 +203,7 @@ def test_a_wish_that_is_overtaken_or_cannot_be_met_is_dropped(store: Store, besi
     assert (mover.look(), asked) == (0, []), "it is no champion"
     serve("alpha", "wear", "http://127.0.0.1:3", version=90)
     store.aliases.want("alpha", "wear", 90)
-    assert (mover.look(), store.aliases.wanted()) == (0, {})
+    assert (mover.look(), store.aliases.wishes()) == (0, {})
 
 
 def test_a_wish_waits_while_mlflow_is_away(store: Store, beside, free_port: int) -> None:
@@ -211,9 +212,9 @@ def test_a_wish_waits_while_mlflow_is_away(store: Store, beside, free_port: int)
     )
     store.aliases.want("alpha", "depth", 1)
     assert (mover.look(), mover.look()) == (0, 0)
-    assert store.aliases.wanted() == {("alpha", "depth"): 1}
-    store.aliases.moved("alpha", "depth", 2)
-    assert store.aliases.wanted() == {("alpha", "depth"): 1}, "another version is wanted by now"
+    assert store.aliases.wishes() == {("alpha", "depth"): Wish(1, None)}
+    store.aliases.done(("alpha", "depth"), Wish(2, None))
+    assert store.aliases.wishes() == {("alpha", "depth"): Wish(1, None)}, "another version is wanted by now"
 
 
 def test_an_alias_that_somebody_moved_meanwhile_is_followed(
@@ -221,7 +222,7 @@ def test_an_alias_that_somebody_moved_meanwhile_is_followed(
 ) -> None:
     asked, mover = asked
     follower = AliasFollower(store, mlflow_database_url, calm_s=0)
-    mover._current = follower.current
+    mover._read = follower.read
     move("depth", 1)
     follower.look()
     platform.promote("alpha", "depth", 2, "ada")
@@ -230,8 +231,100 @@ def test_an_alias_that_somebody_moved_meanwhile_is_followed(
     follower.look()
     platform.rollback("alpha", "depth", "ada")
     move("depth", 2)
-    assert (mover.look(), len(asked), store.aliases.wanted()) == (0, 1, {})
+    assert (mover.look(), len(asked), store.aliases.wishes()) == (0, 1, {})
     assert follower.look() == 1
     assert store.deployments.routes()["alpha", "depth"].champion.deployment.version == 2
     store.aliases.want("alpha", "depth", 2)
-    assert (mover.look(), len(asked), store.aliases.wanted()) == (0, 1, {}), "it is there already"
+    assert (mover.look(), len(asked), store.aliases.wishes()) == (0, 1, {}), "it is there already"
+
+
+@pytest.fixture
+def round_of_worker(store: Store, move, mlflow_database_url: str) -> Callable[[], None]:
+    """The mover and the follower look, one after the other; MLflow does what the mover asks for."""
+
+    class Admin(MLflowAdmin):
+        def set_alias(self, namespace: str, model: str, alias: str, version: int) -> bool:
+            move(model, version)
+            return True
+
+    follower = AliasFollower(store, mlflow_database_url, calm_s=0)
+    mover = AliasMover(
+        store, lambda: Admin(url="http://127.0.0.1:1", username="", password=""), follower.read
+    )
+
+    def look() -> None:
+        mover.look()
+        follower.look()
+
+    return look
+
+
+def champion_and_alias(store: Store, url: str) -> tuple[int, int]:
+    champion = store.deployments.routes()["alpha", "depth"].champion
+    return champion.deployment.version, AliasFollower(store, url).read()["alpha", "depth"].version
+
+
+def test_a_rollback_soon_after_a_promotion_stays(
+    store: Store, platform, beside, move, round_of_worker, mlflow_database_url: str
+) -> None:
+    move("depth", 1)
+    round_of_worker()
+    platform.promote("alpha", "depth", 2, "ada")
+    round_of_worker()
+    assert champion_and_alias(store, mlflow_database_url) == (2, 2)
+    platform.rollback("alpha", "depth", "ada")
+    round_of_worker()
+    round_of_worker()
+    assert champion_and_alias(store, mlflow_database_url) == (1, 1), "the promotion's own move is no wish"
+
+
+def test_an_alias_that_was_moved_before_a_command_is_overruled(
+    store: Store, platform, beside, move, round_of_worker, mlflow_database_url: str
+) -> None:
+    move("depth", 1)
+    round_of_worker()
+    platform.promote("alpha", "depth", 2, "ada")
+    move("depth", 2)  # as the client does, after the promotion; nobody has looked yet
+    platform.rollback("alpha", "depth", "ada")
+    round_of_worker()
+    round_of_worker()
+    assert champion_and_alias(store, mlflow_database_url) == (1, 1)
+    move("depth", 2)
+    round_of_worker()
+    assert champion_and_alias(store, mlflow_database_url) == (2, 2), "moved after it, it is a wish"
+
+
+def test_an_overruled_alias_that_cannot_be_moved_is_not_followed(
+    store: Store, platform, beside, move, mlflow_database_url: str
+) -> None:
+    class Refusing(MLflowAdmin):
+        def set_alias(self, namespace: str, model: str, alias: str, version: int) -> bool:
+            return False
+
+    follower = AliasFollower(store, mlflow_database_url, calm_s=0)
+    mover = AliasMover(
+        store, lambda: Refusing(url="http://127.0.0.1:1", username="", password=""), follower.read
+    )
+    move("depth", 1)
+    follower.look()
+    platform.promote("alpha", "depth", 2, "ada")
+    move("depth", 2)
+    platform.rollback("alpha", "depth", "ada")
+    assert follower.look() == 0, "the wish waits, as while MLflow is away"
+    assert (mover.look(), follower.look()) == (0, 0)
+    assert champion_and_alias(store, mlflow_database_url) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("command", "stamp", "is_after"),
+    [
+        (7, 6, True),
+        (7, 8, False),
+        (7, 7, False),
+        (3, 2**32 - 3, True),
+        (2**32 - 3, 3, False),
+        (None, 6, False),
+    ],
+)
+def test_transactions_are_counted_around(command: int | None, stamp: int, is_after: bool) -> None:
+    assert Wish(1, command).is_after(stamp) is is_after
