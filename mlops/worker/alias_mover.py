@@ -50,13 +50,13 @@ class AliasMover:
         is_moved = is_due and self._told(key, wish.version)
         if time.monotonic() < self._not_before:
             return False
-        if is_due:
+        if is_overruled:
             self._note(key, wish.version if is_moved else None, alias)
         self._store.aliases.done(key, wish)
         return is_moved
 
     def _note(self, key: Key, moved_to: int | None, before: Alias | None) -> None:
-        """What was done here, or could not be, is nobody's wish for the follower."""
+        """What was done here, could not be, or was overruled is nobody's wish for the follower."""
         now = self._read().get(key)
         if now is not None and (now == before or now.version == moved_to):
             self._store.aliases.put({key: now.stamp})

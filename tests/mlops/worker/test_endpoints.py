@@ -200,7 +200,7 @@ def test_a_promotion_by_the_api_moves_the_alias(platform, beside, asked) -> None
 def test_a_wish_that_is_overtaken_or_cannot_be_met_is_dropped(store: Store, beside, serve, asked) -> None:
     asked, mover = asked
     store.aliases.want("alpha", "depth", 2)
-    assert (mover.look(), asked) == (0, []), "it is no champion"
+    assert (mover.look(), asked, store.aliases.wishes()) == (0, [], {}), "it is no champion"
     serve("alpha", "wear", "http://127.0.0.1:3", version=90)
     store.aliases.want("alpha", "wear", 90)
     assert (mover.look(), store.aliases.wishes()) == (0, {})
@@ -312,6 +312,19 @@ def test_an_overruled_alias_that_cannot_be_moved_is_not_followed(
     platform.rollback("alpha", "depth", "ada")
     assert follower.look() == 0, "the wish waits, as while MLflow is away"
     assert (mover.look(), follower.look()) == (0, 0)
+    assert champion_and_alias(store, mlflow_database_url) == (1, 2)
+
+
+def test_an_overruled_alias_is_not_followed_where_the_wish_is_dropped(
+    store: Store, beside, asked, move, mlflow_database_url: str
+) -> None:
+    asked, mover = asked
+    follower = AliasFollower(store, mlflow_database_url, calm_s=0)
+    mover._read = follower.read
+    move("depth", 2)
+    store.aliases.command("alpha", "depth", 3)  # which is no champion any more
+    assert (mover.look(), asked, store.aliases.wishes()) == (0, [], {})
+    assert follower.look() == 0
     assert champion_and_alias(store, mlflow_database_url) == (1, 2)
 
 
