@@ -151,7 +151,7 @@ load: read the ratios.
   what its files occupy on the disk.
 - **Alerts**: the watch's own thread over a real Postgres, and webhooks to a receiver on this machine. The
   storm's watch is ended as by SIGTERM, after what it is telling that moment; one that is killed by -9 may
-  tell that one again, with the same id.
+  tell that one again, with the same id. A service is down from the moment that the supervisor's file says so.
 - **Sampling a run** counts the processor time of all threads and of the commands that are run. No Mac was at
   hand: what its commands cost there is not in it, and the last row reads outputs of our own.
 - **Reading whole logs**: every section, check and problem of ours, from bytes in memory, against the data

@@ -6,9 +6,11 @@ import contextlib
 import http.server
 import ipaddress
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from mlops.monitoring.alerts import evaluate
 from mlops.monitoring.channels.reach import Reach
 from mlops.monitoring.channels.webhook import WebhookChannel
 from mlops.monitoring.readings import Facts
-from mlops.monitoring.rules import Kind, Rule, all_rules
+from mlops.monitoring.rules import PLATFORM_RULES, Kind, Rule, all_rules
 from mlops.monitoring.sample import Sample
+from mlops.services.status import status_file
 from mlops.store.store import Store
 from mlops.store.traffic import Traffic
 from mlops.worker.deliveries import Deliveries
@@ -35,6 +38,7 @@ from tests.bench.result import Measure, Result
 
 PROJECTS, RULES = 50, 1000
 FAULTS, DRIFTS, STORM = 20, 10, 500
+_DOWN = next(rule for rule in PLATFORM_RULES if rule.kind is Kind.SERVICE_DOWN)
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 
@@ -45,6 +49,7 @@ def run(quick: bool) -> Iterator[Result]:
         store.upgrade()
         yield from _many_rules(installation, store)
         yield from _fault_to_webhook(installation, store, 3 if quick else FAULTS)
+        yield from _service_to_webhook(installation, store, 3 if quick else FAULTS)
         yield from _drift_to_webhook(installation, store, 2 if quick else DRIFTS)
         yield from _storm(installation, store)
         store.close()
@@ -105,6 +110,34 @@ def _fault_to_webhook(installation: Installation, store: Store, faults: int) -> 
     p95 = sorted(taken)[int(0.95 * (len(taken) - 1))]
     yield Measure("failed inferences in the database to the webhook's receipt", "s", taken, None)
     yield Measure("the same, 95th percentile", "s", [p95], 5.0)
+
+
+def _service_to_webhook(installation: Installation, store: Store, faults: int) -> Iterator[Result]:
+    """From the moment that the supervisor tells a service as unhealthy, by the rule that every installation
+    has: it waits whether that lasts."""
+    states = {f"service{number}": ServiceState.HEALTHY for number in range(faults)}
+    began = {}
+    _tell(installation, states)
+    with _receiver() as receiver, _watching(installation, store, receiver):
+        for name in states:
+            time.sleep(1.37)  # at any moment of the watch's round
+            states[name] = ServiceState.UNHEALTHY
+            _tell(installation, states)
+            began[name] = time.monotonic()
+        taken = [receiver.wait_for(name) - began[name] for name in states]
+    status_file(installation).unlink()
+    p95 = sorted(taken)[int(0.95 * (len(taken) - 1))]
+    yield Measure("a service that is told as down to the webhook's receipt", "s", taken, None)
+    bar = _DOWN.for_s + 5
+    yield Measure(f"the same, 95th percentile; the rule waits {_DOWN.for_s:g} s", "s", [p95], bar)
+
+
+def _tell(installation: Installation, states: dict[str, ServiceState]) -> None:
+    """As the supervisor does."""
+    rows = [asdict(ServiceStatus(name, state)) | {"state": state.value} for name, state in states.items()]
+    written = status_file(installation).with_suffix(".new")
+    written.write_text(json.dumps({"pid": os.getpid(), "services": rows}, default=str))
+    written.replace(status_file(installation))
 
 
 def _drift_to_webhook(installation: Installation, store: Store, faults: int) -> Iterator[Result]:
